@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+# Thin verbs over meson and ninja; the work is in scripts/. One build directory a
+# configuration: build/release, build/test, build/clang, build/asan, build/tsan.
+PREFIX ?= /usr/local
+# Seconds that each stress program runs in `make stress`.
+override SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
+# Percentage of the random tests' length under the slow sanitizers.
+SANITIZER_SCALE ?= 10
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := release
+.PHONY: release demo test asan tsan stress models lint gate install bench abi abi-update \
+	cross clean help
+
+release: ## the optimised library and command line: build/release/mslot (also plain `make`)
+	@scripts/install-deps build
+	@scripts/build release
+
+demo: release ## replay two recorded streams of a real VMM, one by one and as transactions
+	@build/release/mslot replay --as both \
+		data/traces/q35-pam-smram.txt data/traces/q35-dimm250-plug-unplug.txt
+
+test: ## all test programs, in under three minutes
+	@scripts/install-deps build test
+	@scripts/run-tests test
+
+asan: ## the test programs under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/install-deps build test
+	@MSLOT_TEST_SCALE=$(SANITIZER_SCALE) scripts/run-tests asan --no-suite lint --timeout-multiplier 5
+
+tsan: ## the test programs under ThreadSanitizer
+	@scripts/install-deps build test clang
+	@MSLOT_TEST_SCALE=$(SANITIZER_SCALE) scripts/run-tests tsan --no-suite lint --timeout-multiplier 10
+
+stress: ## each stress program for SECONDS=N (default 10)
+	@scripts/install-deps build test
+	@MSLOT_STRESS_MS=$(SECONDS)000 scripts/run-tests test --suite stress --timeout-multiplier 0
+
+models: ## check the Spin models of the protocols and that each mutation of them fails
+	@scripts/install-deps models
+	@models/run
+
+lint: ## formatting, static analysis, and the project's own rules
+	@scripts/install-deps build test clang lint
+	@scripts/lint
+
+gate: ## everything that must pass, as continuous integration runs it
+	@scripts/install-deps build test clang lint models
+	@scripts/gate
+
+install: ## install below PREFIX (default /usr/local), staged in DESTDIR if set
+	@scripts/install-deps build
+	@scripts/install '$(PREFIX)'
+
+bench: release ## measure lookups, commits, set-up and memory
+	@build/release/mslot bench
+
+abi: release ## compare exported symbols with tests/abi/mslot.syms
+	@scripts/abi
+
+abi-update: release ## rewrite tests/abi/mslot.syms from the library
+	@scripts/abi --update
+
+cross: ## compile the library for aarch64 (downloads that architecture's headers to build/)
+	@scripts/install-deps build cross
+	@scripts/cross
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* oracle.h - what the parts of `mslot oracle` share. */
+#ifndef MSLOT_CLI_ORACLE_H
+#define MSLOT_CLI_ORACLE_H
+
+#include <stdio.h>
+
+#include <mslot/map.h>
+
+#include "progress.h"
+#include "request.h"
+#include "rng.h"
+
+/* ---- Verdict: answers compared and counted ---------------------------------- */
+
+struct verdict_class {
+	char name[REQUEST_CLASS_BYTES];
+	uint64_t requests;
+	uint64_t accepted; /* by the kernel */
+	uint64_t mismatches;
+};
+
+struct verdict {
+	FILE *report; /* where mismatches are described */
+	uint64_t requests;
+	uint64_t mismatches;
+	struct verdict_class *class;
+	size_t nclasses;
+	size_t cap;
+};
+
+/*
+ * Send request[i] to the map and compare with the recorded answer. The first mismatch is
+ * described with the earlier requests of the same slot or overlapping guest addresses.
+ */
+void verdict_check(struct verdict *v, struct mslot_map *map, const char *source,
+		   const struct request *request, size_t i);
+void verdict_fini(struct verdict *v);
+
+/* The answer of the library to a request. */
+int verdict_answer(struct mslot_map *map, const struct request *r);
+
+/* ---- Generator --------------------------------------------------------------- */
+
+#define GENERATOR_SLOTS 48u /* ids that are used again and again */
+
+/* The limits of the kernel that answers. */
+struct kernel_limits {
+	uint32_t user_slots;
+	uint32_t nspaces;
+	uint64_t gpa_limit;
+	uint64_t hva_limit;
+};
+
+/* Random requests that mostly concern slots that exist; needs the answers to know them. */
+struct generator {
+	struct rng rng;
+	struct kernel_limits limits;
+	struct request live[GENERATOR_SLOTS + 2]; /* requests that made the slots that exist */
+	size_t nlive;
+};
+
+void generator_init(struct generator *g, uint64_t seed, const struct kernel_limits *limits);
+/* A new VM: no slots; the sequence of random numbers goes on. */
+void generator_reset(struct generator *g);
+void generator_next(struct generator *g, struct request *r);
+/* Learn from the kernel's answer to the request just made. */
+void generator_note(struct generator *g, const struct request *r);
+
+/* ---- Sources ------------------------------------------------------------------ */
+
+/* Each returns an exit status; differences are in *v. */
+int oracle_log(struct verdict *v, const char *path, struct progress *progress);
+int oracle_live(struct verdict *v, uint64_t nrequests, uint64_t seed, struct progress *progress);
+
+#endif /* MSLOT_CLI_ORACLE_H */

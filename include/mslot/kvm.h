@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mslot/kvm.h - KVM's memory-slot calls on a map: same structs, same checks, same
+ * errno in the same order.
+ *
+ * The slots they make belong to one built-in region that nobody owns and whose
+ * offsets are host addresses. Bits 0-15 of a slot number are the id, bits 16-31 the
+ * space (KVM's as_id). Where the semantics come from: the behaviour of Linux
+ * KVM_SET_USER_MEMORY_REGION, recorded from a real kernel (data/oracle).
+ */
+#ifndef MSLOT_KVM_H
+#define MSLOT_KVM_H
+
+#include <linux/kvm.h>
+#include <mslot/map.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * mslot_kvm_set_user_memory_region() - KVM_SET_USER_MEMORY_REGION.
+ *   map      the map
+ *   region   the request; copied
+ * Returns 0 or, in this order: -EINVAL a bad id, flag, size, gpa, hva, space, end or
+ *   page count, or a delete of no slot; for an existing slot another hva, size or
+ *   READONLY; -E2BIG the map's own max_slots or max_pages; -EEXIST overlap in the space;
+ *   -EINVAL the end above gpa_limit; -ENOMEM; then -EDEADLK for a request that would
+ *   wait (DELETE, MOVE, switching LOG_DIRTY on) inside a read section; then a
+ *   listener's veto. In a listener callback of this map always -EDEADLK. (The kernel
+ *   allocates before it looks at its gpa limit: only a request that fails for both
+ *   reasons can tell.)
+ * Context: any thread. DELETE, MOVE and switching LOG_DIRTY on return after every
+ *   read section entered before the publish has been left (holds and leases
+ *   excepted), so that the caller may unmap right after. Other requests never wait.
+ */
+MSLOT_API int mslot_kvm_set_user_memory_region(struct mslot_map *map,
+					       const struct kvm_userspace_memory_region *region);
+
+/*
+ * Version 2 of the request, with the layout of the kernel's structure of that name,
+ * declared here because the headers of older systems lack it.
+ */
+struct mslot_kvm_userspace_memory_region2 {
+	__u32 slot;
+	__u32 flags;
+	__u64 guest_phys_addr;
+	__u64 memory_size;
+	__u64 userspace_addr;
+	__u64 guest_memfd_offset;
+	__u32 guest_memfd;
+	__u32 pad1;
+	__u64 pad2[14];
+};
+
+/*
+ * mslot_kvm_set_user_memory_region2() - KVM_SET_USER_MEMORY_REGION2.
+ *   map      the map
+ *   region   the request; copied; pads are ignored
+ * With MSLOT_GUEST_MEMFD the slot can only be deleted afterwards (private access is
+ * out of scope); the file descriptor must be open but is not used.
+ * Returns, Context: as mslot_kvm_set_user_memory_region(), and -EBADF guest_memfd is
+ *   not open (after the overlap check).
+ */
+MSLOT_API int
+mslot_kvm_set_user_memory_region2(struct mslot_map *map,
+				  const struct mslot_kvm_userspace_memory_region2 *region);
+
+/* The batched request proposed for KVM in 2022: a header, then nent entries of 64 bytes. */
+struct mslot_kvm_region_entry {
+	__u32 slot;
+	__u32 flags;
+	__u64 guest_phys_addr;
+	__u64 memory_size;
+	__u64 userspace_addr;
+	__u8 invalidate_slot; /* 1 exactly for DELETE and MOVE */
+	__u8 pad[31];         /* zero */
+};
+
+struct mslot_kvm_region_list {
+	__u32 nent;
+	__u32 flags; /* zero */
+	struct mslot_kvm_region_entry entries[];
+};
+
+/*
+ * mslot_kvm_set_user_memory_region_list() - several requests as one change.
+ *   map            the map
+ *   list           the requests; read once
+ *   list_bytes     bytes readable at list
+ *   failed_entry   receives the index of the entry to blame, or MSLOT_NO_EDIT where no
+ *                  entry is to blame; only after an error; may be NULL
+ * All entries take effect in one publish, for all spaces at once, or none does. Each
+ * slot may be named once; only the final map must be free of overlap.
+ * Returns 0 (also for nent 0), -EFAULT list_bytes too small for nent, -E2BIG nent
+ *   above the map's max_edits, -EINVAL flags or pad not zero, a slot named twice, or a
+ *   wrong invalidate_slot; otherwise as mslot_kvm_set_user_memory_region().
+ * Context: as mslot_kvm_set_user_memory_region(); waits once if any entry would.
+ */
+MSLOT_API int mslot_kvm_set_user_memory_region_list(struct mslot_map *map,
+						    const struct mslot_kvm_region_list *list,
+						    size_t list_bytes, __u32 *failed_entry);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MSLOT_KVM_H */

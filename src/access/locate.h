@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * locate.h - from a guest-physical address to host memory and how far it goes.
+ */
+#ifndef MSLOT_ACCESS_LOCATE_H
+#define MSLOT_ACCESS_LOCATE_H
+
+#include <errno.h>
+
+#include <mslot/access.h>
+
+#include "map/slot.h"
+
+/*
+ * Aligned transfers of these sizes are single atomic accesses, so the aliased types
+ * must be allowed to look at memory of any type.
+ */
+typedef uint8_t __attribute__((may_alias)) access_u8;
+typedef uint16_t __attribute__((may_alias)) access_u16;
+typedef uint32_t __attribute__((may_alias)) access_u32;
+typedef uint64_t __attribute__((may_alias)) access_u64;
+
+static inline bool access_atomic_size(uint64_t bytes)
+{
+	return bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
+}
+
+/* The slot at `at` that allows the access. Returns 0, -ENOENT or -EACCES. */
+static inline int access_slot(const struct mslot_snapshot *snap, struct mslot_addr at,
+			      enum mslot_access access, const struct mslot_slot **out)
+{
+	const struct mslot_slot *slot = mslot_find(snap, at.space, at.gpa);
+
+	if (!slot)
+		return -ENOENT;
+	if (access == MSLOT_WRITE && slot->flags & MSLOT_READONLY)
+		return -EACCES;
+	*out = slot;
+	return 0;
+}
+
+/* First and one past the last guest-physical byte of a slot; slots end below 2^64. */
+static inline uint64_t access_slot_start(const struct mslot_slot *slot)
+{
+	return slot->base_gfn << slot->page_shift;
+}
+
+static inline uint64_t access_slot_end(const struct mslot_slot *slot)
+{
+	return slot_end_gfn(slot) << slot->page_shift;
+}
+
+#endif /* MSLOT_ACCESS_LOCATE_H */

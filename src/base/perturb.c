@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/perturb.h"
+
+#ifdef MSLOT_TESTING
+void (*perturb_hook)(enum perturb_point point);
+#endif

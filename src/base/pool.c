@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.c - slabs of equal nodes.
+ *
+ * Data: a slab is SLAB_BYTES aligned to its size, so a node finds its slab by masking
+ * its address. The header takes one cache line; nodes follow.
+ *
+ * Invariants (pool_check()):
+ *   P1 a slab is on pool->slabs; it is on its class's partial list iff it has a free node
+ *   P2 nfree equals the length of the free list, 0 <= nfree <= nnodes
+ *   P3 slab_bytes and live_bytes are the sums over the slabs
+ *   P4 at most one wholly free slab a class stays (no churn at the border)
+ */
+#include "base/pool.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define SLAB_BYTES ((size_t)8192)
+#define SLAB_HEADER ((size_t)64)
+
+struct pool_slab {
+	struct pool_slab *next, *prev;           /* pool->slabs */
+	struct pool_slab *part_next, *part_prev; /* pool->partial[class] */
+	struct pool_link *free;
+	uint32_t class_bytes;
+	uint32_t nfree, nnodes;
+	uint32_t fresh; /* nodes from this one on were never handed out and are not listed */
+};
+
+_Static_assert(sizeof(struct pool_slab) <= SLAB_HEADER, "the header fits its cache line");
+_Static_assert(POOL_MAX_BYTES <= (SLAB_BYTES - SLAB_HEADER) / 4, "a slab holds several nodes");
+
+static struct pool_slab *slab_of(const void *node)
+{
+	return (struct pool_slab *)((uintptr_t)node & ~(uintptr_t)(SLAB_BYTES - 1));
+}
+
+static void *slab_node(struct pool_slab *slab, uint32_t i)
+{
+	return (char *)slab + SLAB_HEADER + (size_t)i * slab->class_bytes;
+}
+
+static void partial_add(struct pool *pool, struct pool_slab *slab)
+{
+	struct pool_slab **head = &pool->partial[slab->class_bytes / 8];
+
+	slab->part_prev = NULL;
+	slab->part_next = *head;
+	if (*head)
+		(*head)->part_prev = slab;
+	*head = slab;
+}
+
+static void partial_del(struct pool *pool, struct pool_slab *slab)
+{
+	if (slab->part_prev)
+		slab->part_prev->part_next = slab->part_next;
+	else
+		pool->partial[slab->class_bytes / 8] = slab->part_next;
+	if (slab->part_next)
+		slab->part_next->part_prev = slab->part_prev;
+}
+
+static struct pool_slab *slab_create(struct pool *pool, uint32_t class_bytes)
+{
+	struct pool_slab *slab = mem_alloc_aligned(SLAB_BYTES, SLAB_BYTES);
+
+	if (!slab)
+		return NULL;
+	*slab = (struct pool_slab){
+	    .next = pool->slabs,
+	    .class_bytes = class_bytes,
+	    .nnodes = (uint32_t)((SLAB_BYTES - SLAB_HEADER) / class_bytes),
+	};
+	slab->nfree = slab->nnodes;
+	if (pool->slabs)
+		pool->slabs->prev = slab;
+	pool->slabs = slab;
+	pool->slab_bytes += SLAB_BYTES;
+	partial_add(pool, slab);
+	return slab;
+}
+
+static void slab_destroy(struct pool *pool, struct pool_slab *slab)
+{
+	partial_del(pool, slab);
+	if (slab->prev)
+		slab->prev->next = slab->next;
+	else
+		pool->slabs = slab->next;
+	if (slab->next)
+		slab->next->prev = slab->prev;
+	pool->slab_bytes -= SLAB_BYTES;
+	mem_free(slab);
+}
+
+void pool_init(struct pool *pool)
+{
+	memset(pool, 0, sizeof(*pool));
+}
+
+void pool_fini(struct pool *pool)
+{
+	struct pool_slab *slab, *next;
+
+	for (slab = pool->slabs; slab; slab = next) {
+		next = slab->next;
+		mem_free(slab);
+	}
+	pool_init(pool);
+}
+
+void *pool_alloc(struct pool *pool, size_t bytes)
+{
+	uint32_t class_bytes = (uint32_t)((bytes + 7) & ~(size_t)7);
+	struct pool_slab *slab;
+	void *node;
+
+	if (bytes < sizeof(struct pool_link) || bytes > POOL_MAX_BYTES)
+		return NULL;
+	slab = pool->partial[class_bytes / 8];
+	if (!slab) {
+		slab = slab_create(pool, class_bytes);
+		if (!slab)
+			return NULL;
+	}
+	if (slab->free) {
+		node = slab->free;
+		slab->free = slab->free->next;
+	} else {
+		node = slab_node(slab, slab->fresh++);
+	}
+	if (--slab->nfree == 0)
+		partial_del(pool, slab);
+	pool->live_bytes += class_bytes;
+	return node;
+}
+
+void pool_free(struct pool *pool, void *node)
+{
+	struct pool_slab *slab = slab_of(node);
+	struct pool_link *link = node;
+
+	link->next = slab->free;
+	slab->free = link;
+	pool->live_bytes -= slab->class_bytes;
+	if (slab->nfree++ == 0)
+		partial_add(pool, slab);
+	/* Keep one wholly free slab a class, so that a commit at the border does not churn. */
+	if (slab->nfree == slab->nnodes && (slab->part_prev || slab->part_next))
+		slab_destroy(pool, slab);
+}
+
+size_t pool_node_bytes(const void *node)
+{
+	return slab_of(node)->class_bytes;
+}
+
+static const char *slab_check(const struct pool *pool, const struct pool_slab *slab)
+{
+	const struct pool_slab *p;
+	const struct pool_link *link;
+	uint32_t listed = 0;
+
+	for (link = slab->free; link; link = link->next) {
+		if (slab_of(link) != slab)
+			return "pool: a free node is on another slab's list";
+		if (++listed > slab->nnodes)
+			return "pool: a free list loops";
+	}
+	if (listed + (slab->nnodes - slab->fresh) != slab->nfree)
+		return "pool: nfree differs from the free list";
+	for (p = pool->partial[slab->class_bytes / 8]; p && p != slab; p = p->part_next)
+		;
+	if ((p == slab) != (slab->nfree > 0))
+		return "pool: a slab is on the wrong list";
+	return NULL;
+}
+
+const char *pool_check(const struct pool *pool)
+{
+	uint64_t slab_bytes = 0, live_bytes = 0;
+	const struct pool_slab *slab;
+	const char *why;
+
+	for (slab = pool->slabs; slab; slab = slab->next) {
+		why = slab_check(pool, slab);
+		if (why)
+			return why;
+		slab_bytes += SLAB_BYTES;
+		live_bytes += (uint64_t)(slab->nnodes - slab->nfree) * slab->class_bytes;
+	}
+	if (slab_bytes != pool->slab_bytes)
+		return "pool: slab_bytes is wrong";
+	if (live_bytes != pool->live_bytes)
+		return "pool: live_bytes is wrong";
+	return NULL;
+}

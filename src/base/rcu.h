@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rcu.h - the read-copy-update seam: the only file that includes <urcu/...>.
+ *
+ * liburcu's bulletproof flavour (threads register themselves) with its read side
+ * inlined. Publishing goes through C11 atomics (rcu_publish(), rcu_load()) so that
+ * ThreadSanitizer sees it; the grace period itself happens in a library that is
+ * not instrumented, so four notes tell the sanitizer what it orders:
+ *
+ *   reader leaves          --release/acquire-->  rcu_synchronize() returns
+ *   rcu_synchronize() starts --release/acquire-->  a reader that enters later
+ */
+#ifndef MSLOT_BASE_RCU_H
+#define MSLOT_BASE_RCU_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define _LGPL_SOURCE
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include <urcu/urcu-bp.h>
+#pragma GCC diagnostic pop
+
+#if defined(__SANITIZE_THREAD__)
+#define RCU_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_TSAN 1
+#endif
+#endif
+
+#ifdef RCU_TSAN
+#include <sanitizer/tsan_interface.h>
+extern char rcu_tsan_leave, rcu_tsan_enter; /* addresses only */
+#define RCU_NOTE_RELEASE(tag) __tsan_release(&(tag))
+#define RCU_NOTE_ACQUIRE(tag) __tsan_acquire(&(tag))
+#else
+#define RCU_NOTE_RELEASE(tag) ((void)0)
+#define RCU_NOTE_ACQUIRE(tag) ((void)0)
+#endif
+
+static inline void rcu_enter(void)
+{
+	urcu_bp_read_lock();
+	RCU_NOTE_ACQUIRE(rcu_tsan_enter);
+}
+
+static inline void rcu_leave(void)
+{
+	RCU_NOTE_RELEASE(rcu_tsan_leave);
+	urcu_bp_read_unlock();
+}
+
+/* Is the calling thread inside a read section (of anybody's)? */
+static inline bool rcu_in_section(void)
+{
+	return urcu_bp_read_ongoing() != 0;
+}
+
+/* Wait until every section entered before the call has been left. Never inside one. */
+static inline void rcu_synchronize(void)
+{
+	RCU_NOTE_RELEASE(rcu_tsan_enter);
+	urcu_bp_synchronize_rcu();
+	RCU_NOTE_ACQUIRE(rcu_tsan_leave);
+}
+
+/* Register the calling thread now rather than at its first rcu_enter(). */
+static inline void rcu_thread_register(void)
+{
+	(void)urcu_bp_read_ongoing();
+}
+
+static inline void rcu_before_fork(void)
+{
+	urcu_bp_before_fork();
+}
+
+static inline void rcu_after_fork_parent(void)
+{
+	urcu_bp_after_fork_parent();
+}
+
+static inline void rcu_after_fork_child(void)
+{
+	urcu_bp_after_fork_child();
+}
+
+/*
+ * Publish a pointer. seq_cst: release for what it points to, and ordered before
+ * every later load of the publisher (listeners zap after the publish; R2).
+ * Pairs with rcu_load().
+ */
+#define rcu_publish(slot, ptr) atomic_store_explicit((slot), (ptr), memory_order_seq_cst)
+
+/* Load a published pointer. Acquire: what it points to. Pairs with rcu_publish(). */
+#define rcu_load(slot) atomic_load_explicit((slot), memory_order_acquire)
+
+#endif /* MSLOT_BASE_RCU_H */

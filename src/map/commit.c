@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * commit.c - from a transaction to the next snapshot.
+ *
+ * Steps, under the writer mutex:
+ *   1 resolve the edits and validate the final map (resolve.c, validate.c)
+ *   2 allocate: descriptors, the next snapshot, copy-on-write indexes, the diff
+ *   3 listeners prepare; a veto undoes 2 and leaves the map as it was (W1)
+ *   4 publish with one store (W2); the generation is one more (W3)
+ *   5 listeners commit
+ *   6 retire what only the old snapshot reached; wake the reclaimer when it is worth it
+ * Everything that can fail is in 1 to 3. No step waits for readers (W4).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/perturb.h"
+#include "base/rcu.h"
+#include "map/diff.h"
+#include "map/reclaim.h"
+#include "map/txn.h"
+
+/* Scratch memory above this size is given back after the commit. */
+#define SCRATCH_KEEP ((size_t)64 << 10)
+
+#define NATIVE_SLOT_FLAGS (MSLOT_LOG_DIRTY | MSLOT_READONLY)
+
+static int scratch_reserve(struct commit *c)
+{
+	struct scratch *scratch = &c->map->scratch;
+	uint64_t n = c->txn->nedits + c->txn->nparts;
+	uint64_t bytes = n * (sizeof(struct change) + sizeof(struct claim) +
+			      2 * sizeof(struct index_edit) + sizeof(uint32_t));
+	char *mem;
+
+	if (bytes > scratch->bytes) {
+		/* Nothing in it is worth copying. */
+		mem = mem_alloc(bytes);
+		if (!mem)
+			return commit_refuse(c, -ENOMEM, MSLOT_NO_EDIT, "out of memory");
+		mem_free(scratch->mem);
+		scratch->mem = mem;
+		scratch->bytes = bytes;
+	}
+	mem = scratch->mem;
+	c->changes = (struct change *)(void *)mem;
+	mem += n * sizeof(struct change);
+	c->iedits = (struct index_edit *)(void *)mem;
+	mem += 2 * n * sizeof(struct index_edit);
+	c->claims = (struct claim *)(void *)mem;
+	mem += n * sizeof(struct claim);
+	c->order = (uint32_t *)(void *)mem;
+	return 0;
+}
+
+static void scratch_trim(struct mslot_map *map)
+{
+	if (map->scratch.bytes <= SCRATCH_KEEP)
+		return;
+	mem_free(map->scratch.mem);
+	map->scratch = (struct scratch){0};
+}
+
+static bool alloc_slots(struct commit *c)
+{
+	unsigned int shift = c->map->opt.page_shift;
+	uint32_t i;
+
+	for (i = 0; i < c->nchanges; i++)
+		c->changes[i].after = NULL;
+	for (i = 0; i < c->nchanges; i++) {
+		struct change *change = &c->changes[i];
+		const struct slot_content *content = &change->content;
+		struct mslot_slot *slot;
+
+		if (!change->exists_after)
+			continue;
+		slot = pool_alloc(&c->map->pool, sizeof(*slot));
+		if (!slot)
+			return false;
+		*slot = (struct mslot_slot){
+		    .link.birth = c->old->generation + 1,
+		    .base_gfn = content->base_gfn,
+		    .npages = content->npages,
+		    .offset_bytes = content->offset_bytes,
+		    .hva = (uintptr_t)content->region->opt.hva + content->offset_bytes,
+		    .region = content->region,
+		    .id = change->id,
+		    .space = (uint8_t)change->space,
+		    .flags = (uint8_t)content->flags,
+		    .page_shift = (uint8_t)shift,
+		    .is_private = change->id >= c->map->opt.max_user_slots,
+		};
+		region_get(content->region);
+		change->after = slot;
+	}
+	return true;
+}
+
+static int iedit_cmp(const void *va, const void *vb)
+{
+	const struct index_edit *a = va, *b = vb;
+
+	if (a->entry.start != b->entry.start)
+		return a->entry.start < b->entry.start ? -1 : 1;
+	if (a->entry.tie != b->entry.tie)
+		return a->entry.tie < b->entry.tie ? -1 : 1;
+	/* REMOVE before PUT, so that one pass drops the REMOVE of a key that is put again. */
+	return (a->op == INDEX_PUT) - (b->op == INDEX_PUT);
+}
+
+/* Sort edits by key and let a PUT absorb the REMOVE of its key. Returns how many remain. */
+static size_t normalize(struct index_edit *edits, size_t n)
+{
+	size_t i, kept = 0;
+
+	for (i = 1; i < n; i++)
+		if (iedit_cmp(&edits[i - 1], &edits[i]) > 0) {
+			if (n == 2) {
+				struct index_edit swap = edits[0];
+
+				edits[0] = edits[1];
+				edits[1] = swap;
+			} else {
+				qsort(edits, n, sizeof(*edits), iedit_cmp);
+			}
+			break;
+		}
+	for (i = 0; i < n; i++) {
+		if (kept && edits[kept - 1].entry.start == edits[i].entry.start &&
+		    edits[kept - 1].entry.tie == edits[i].entry.tie)
+			kept--;
+		edits[kept++] = edits[i];
+	}
+	return kept;
+}
+
+/* What one of the three kinds of index stores of a slot. */
+typedef struct index_entry entry_fn(const struct mslot_slot *slot);
+
+static struct index_entry entry_gfn(const struct mslot_slot *slot)
+{
+	return (struct index_entry){
+	    .start = slot->base_gfn,
+	    .end = slot_end_gfn(slot),
+	    .item = (void *)(uintptr_t)slot,
+	};
+}
+
+static struct index_entry entry_hva(const struct mslot_slot *slot)
+{
+	return (struct index_entry){
+	    .start = slot->hva,
+	    .end = slot->hva + slot_len_bytes(slot),
+	    .tie = slot_name_of(slot),
+	    .item = (void *)(uintptr_t)slot,
+	};
+}
+
+static struct index_entry entry_id(const struct mslot_slot *slot)
+{
+	return (struct index_entry){
+	    .start = slot_name_of(slot),
+	    .end = slot_name_of(slot) + 1,
+	    .item = (void *)(uintptr_t)slot,
+	};
+}
+
+#define EVERY_SPACE UINT32_MAX
+
+/* Carry the changes (of one space, or all) into one index. */
+static int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
+			const struct index_root *in, struct index_root *out)
+{
+	size_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < c->nchanges; i++) {
+		const struct change *change = &c->changes[i];
+
+		if (space != EVERY_SPACE && change->space != space)
+			continue;
+		if (change->before)
+			c->iedits[n++] = (struct index_edit){
+			    .op = INDEX_REMOVE,
+			    .entry = entry_of(change->before),
+			};
+		if (change->after)
+			c->iedits[n++] = (struct index_edit){
+			    .op = INDEX_PUT,
+			    .entry = entry_of(change->after),
+			};
+	}
+	if (n == 0) {
+		*out = *in;
+		return 0;
+	}
+	return index_apply(&c->batch, in, c->iedits, normalize(c->iedits, n), out);
+}
+
+static int build_indexes(struct commit *c)
+{
+	struct mslot_snapshot *old = c->old, *next = c->next;
+	uint32_t space;
+	int err;
+
+	next->bytes = pool_node_bytes(next);
+	for (space = 0; space < old->nspaces; space++) {
+		err = update_index(c, space, entry_gfn, &old->gfn[space], &next->gfn[space]);
+		if (err)
+			return err;
+		next->bytes +=
+		    next->gfn[space].bytes + next->gfn[space].count * sizeof(struct mslot_slot);
+	}
+	err = update_index(c, EVERY_SPACE, entry_hva, &old->hva, &next->hva);
+	if (!err)
+		err = update_index(c, EVERY_SPACE, entry_id, &old->id, &next->id);
+	next->bytes += next->hva.bytes + next->id.bytes;
+	return err;
+}
+
+static int build(struct commit *c)
+{
+	struct mslot_map *map = c->map;
+	struct mslot_snapshot *old = c->old, *next;
+
+	index_batch_init(&c->batch, &map->pool, old->generation + 1);
+	if (!alloc_slots(c))
+		return -ENOMEM;
+	next = pool_alloc(&map->pool, snapshot_bytes(old->nspaces));
+	if (!next)
+		return -ENOMEM;
+	c->next = next;
+	memset(next, 0, sizeof(*next));
+	next->link.birth = old->generation + 1;
+	next->map = map;
+	next->generation = old->generation + 1;
+	next->serial = snapshot_serial();
+	next->npages = c->npages;
+	next->nspaces = old->nspaces;
+	next->page_shift = old->page_shift;
+	return build_indexes(c);
+}
+
+static void unbuild(struct commit *c)
+{
+	uint32_t i;
+
+	index_batch_rollback(&c->batch);
+	index_batch_fini(&c->batch);
+	if (c->next)
+		pool_free(&c->map->pool, c->next);
+	for (i = 0; i < c->nchanges; i++) {
+		struct mslot_slot *slot = c->changes[i].after;
+
+		if (!slot)
+			continue;
+		region_unref(slot->region);
+		pool_free(&c->map->pool, slot);
+	}
+}
+
+/* What dies with this commit, listed in the old snapshot. Returns: may a region be released? */
+static bool list_dead(struct commit *c)
+{
+	bool release = false;
+	uint32_t i;
+
+	c->old->retired.nodes = c->batch.retired;
+	c->old->retired.slots = NULL;
+	for (i = 0; i < c->nchanges; i++) {
+		struct mslot_slot *slot = (struct mslot_slot *)(uintptr_t)c->changes[i].before;
+
+		if (!slot)
+			continue;
+		slot->link.next = c->old->retired.slots;
+		c->old->retired.slots = &slot->link;
+		release |= slot->region->opt.release &&
+			   (!c->changes[i].after || c->changes[i].after->region != slot->region);
+	}
+	return release;
+}
+
+static void commit_publish(struct commit *c, const struct mslot_diff *diff)
+{
+	struct mslot_map *map = c->map;
+	bool release;
+
+	PERTURB(BEFORE_PUBLISH);
+	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
+	rcu_publish(&map->snapshot, c->next);
+	/*
+	 * Release, after the publish: whoever reads this generation and then starts a grace
+	 * period covers every section that can still be in an older snapshot. Pairs with
+	 * reclaim_synchronize() and mslot_wait().
+	 */
+	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
+	PERTURB(AFTER_PUBLISH);
+	if (diff)
+		listeners_commit(map, diff);
+	PERTURB(BEFORE_RETIRE);
+	release = list_dead(c);
+	reclaim_retire(map, c->old);
+	index_batch_fini(&c->batch);
+	/*
+	 * Cheap memory may wait for more of it, since a grace period interrupts every reader;
+	 * a region's owner may not.
+	 */
+	if (release || map->unasked_bytes > map->opt.retired_limit_bytes / 8) {
+		map->unasked_bytes = 0;
+		reclaimer_kick(map, release);
+	}
+}
+
+/* Steps 2 to 6. */
+static int build_and_publish(struct commit *c)
+{
+	struct mslot_diff *diff = NULL;
+	int err = build(c);
+
+	if (!err && c->map->listeners)
+		err = diff_build(c->old, c->next, &diff);
+	if (err) {
+		unbuild(c);
+		return commit_refuse(c, err, MSLOT_NO_EDIT, "out of memory");
+	}
+	PERTURB(BEFORE_PREPARE);
+	if (diff)
+		err = listeners_prepare(c->map, diff);
+	if (err) {
+		mslot_diff_destroy(diff);
+		unbuild(c);
+		return commit_refuse(c, err, MSLOT_NO_EDIT, "vetoed by a listener");
+	}
+	commit_publish(c, diff);
+	mslot_diff_destroy(diff);
+	return 0;
+}
+
+static int commit_steps(struct commit *c)
+{
+	const struct txn_commit_args *args = c->args;
+	int err;
+
+	if ((args->flags & MSLOT_COMMIT_IF_GENERATION) && args->generation != c->old->generation)
+		return commit_refuse(c, -EAGAIN, MSLOT_NO_EDIT, "another generation");
+	if (c->txn->nedits == 0)
+		return 0;
+	err = scratch_reserve(c);
+	if (!err)
+		err = resolve_edits(c);
+	if (!err)
+		err = validate_final(c);
+	if (err || c->nchanges == 0 || (args->flags & MSLOT_COMMIT_DRY_RUN))
+		return err;
+	if (args->would_wait && map_wait_deadlocks(1))
+		return commit_refuse(c, -EDEADLK, MSLOT_NO_EDIT, "would wait inside a section");
+	return build_and_publish(c);
+}
+
+int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
+		      struct mslot_commit_result *result)
+{
+	struct commit c = {
+	    .map = txn->map,
+	    .txn = txn,
+	    .args = args,
+	    .old = map_snapshot(txn->map),
+	    .failed_edit = MSLOT_NO_EDIT,
+	    .reason = "",
+	};
+	int err = commit_steps(&c);
+
+	scratch_trim(txn->map);
+	if (result)
+		*result = (struct mslot_commit_result){
+		    .generation = map_snapshot(txn->map)->generation,
+		    .failed_edit = c.failed_edit,
+		    .reason = c.reason,
+		};
+	return err;
+}
+
+/* A refusal before the writer mutex is held. */
+static int refuse_early(const struct mslot_txn *txn, int err, const char *reason,
+			struct mslot_commit_result *result)
+{
+	if (result)
+		*result = (struct mslot_commit_result){
+		    .generation = atomic_load_explicit(&txn->map->published, memory_order_acquire),
+		    .failed_edit = MSLOT_NO_EDIT,
+		    .reason = reason,
+		};
+	return err;
+}
+
+int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *opt,
+		     struct mslot_commit_result *result)
+{
+	struct txn_commit_args args = {
+	    .flags = opt ? opt->flags : 0,
+	    .generation = opt ? opt->generation : 0,
+	    .slot_flags = NATIVE_SLOT_FLAGS,
+	};
+	struct mslot_map *map = txn->map;
+	int err;
+
+	if (args.flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION))
+		return refuse_early(txn, -EINVAL, "unknown commit flags", result);
+	err = map_write_begin(map);
+	if (err)
+		return refuse_early(txn, err,
+				    map_owned(map) ? "in a listener callback of this map"
+						   : "retired memory at its limit in a section",
+				    result);
+	err = txn_commit_locked(txn, &args, result);
+	map_write_end(map);
+	if (!err && !(args.flags & MSLOT_COMMIT_DRY_RUN))
+		mslot_txn_abort(txn);
+	return err;
+}

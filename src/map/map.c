@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map.c - creating and destroying maps, the writer mutex, statistics.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/page.h"
+#include "base/rcu.h"
+#include "map/fork.h"
+#include "map/hold.h"
+#include "map/reclaim.h"
+#include "map/writer.h"
+
+#define MIN_RETIRED_LIMIT (UINT64_C(64) << 10)
+#define DEFAULT_RETIRED_LIMIT (UINT64_C(4) << 20)
+#define DEFAULT_MAX_EDITS (UINT32_C(1) << 20)
+#define DEFAULT_GPA_LIMIT (UINT64_C(1) << 52)
+#define DEFAULT_HVA_LIMIT UINT64_C(0x7ffffffff000)
+
+/* How many writer mutexes the thread holds; its address names the thread. */
+static _Thread_local unsigned int owned;
+
+const void *thread_token(void)
+{
+	return &owned;
+}
+
+bool map_owned(const struct mslot_map *map)
+{
+	/* Relaxed: the answer is stable when it is the caller itself that owns the mutex. */
+	return atomic_load_explicit(&map->owner, memory_order_relaxed) == thread_token();
+}
+
+static void note_owner(struct mslot_map *map)
+{
+	atomic_store_explicit(&map->owner, thread_token(), memory_order_relaxed);
+	owned++;
+}
+
+void map_lock(struct mslot_map *map)
+{
+	pthread_mutex_lock(&map->writer);
+	note_owner(map);
+}
+
+bool map_trylock(struct mslot_map *map)
+{
+	if (pthread_mutex_trylock(&map->writer))
+		return false;
+	note_owner(map);
+	return true;
+}
+
+void map_unlock(struct mslot_map *map)
+{
+	owned--;
+	atomic_store_explicit(&map->owner, NULL, memory_order_relaxed);
+	pthread_mutex_unlock(&map->writer);
+}
+
+bool map_wait_deadlocks(unsigned int own)
+{
+	return rcu_in_section() || owned > own;
+}
+
+uint64_t snapshot_serial(void)
+{
+	static _Atomic uint64_t last;
+
+	/* Relaxed: only uniqueness matters. */
+	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+static int options_fill(const struct mslot_map_options *opt, struct mslot_map_options *out)
+{
+	struct mslot_map_options o = opt ? *opt : (struct mslot_map_options){0};
+	uint64_t page;
+
+	o.page_shift = o.page_shift ? o.page_shift : 12;
+	o.nspaces = o.nspaces ? o.nspaces : 1;
+	o.max_user_slots = o.max_user_slots ? o.max_user_slots : MSLOT_DEFAULT_USER_SLOTS;
+	o.max_edits = o.max_edits ? o.max_edits : DEFAULT_MAX_EDITS;
+	o.max_slots = o.max_slots ? o.max_slots : UINT64_C(1) << 32;
+	o.max_pages = o.max_pages ? o.max_pages : UINT64_MAX;
+	o.gpa_limit = o.gpa_limit ? o.gpa_limit : DEFAULT_GPA_LIMIT;
+	o.retired_limit_bytes =
+	    o.retired_limit_bytes ? o.retired_limit_bytes : DEFAULT_RETIRED_LIMIT;
+	if (!page_shift_valid(o.page_shift))
+		return -EINVAL;
+	page = page_bytes(o.page_shift);
+	o.hva_limit = o.hva_limit ? o.hva_limit : DEFAULT_HVA_LIMIT & ~(page - 1);
+	if (o.nspaces > MSLOT_MAX_SPACES || o.max_user_slots > MSLOT_MAX_USER_SLOTS ||
+	    o.max_edits > INT32_MAX || o.retired_limit_bytes < MIN_RETIRED_LIMIT ||
+	    !page_aligned(o.gpa_limit, o.page_shift) || !page_aligned(o.hva_limit, o.page_shift))
+		return -EINVAL;
+	*out = o;
+	return 0;
+}
+
+static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)
+{
+	memset(snap, 0, snapshot_bytes(map->opt.nspaces));
+	snap->map = map;
+	snap->serial = snapshot_serial();
+	snap->bytes = pool_node_bytes(snap);
+	snap->nspaces = map->opt.nspaces;
+	snap->page_shift = map->opt.page_shift;
+	snap->hva.ties = true;
+}
+
+static int locks_init(struct mslot_map *map)
+{
+	if (pthread_mutex_init(&map->writer, NULL))
+		return -ENOMEM;
+	if (pthread_mutex_init(&map->holds_lock, NULL)) {
+		pthread_mutex_destroy(&map->writer);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out)
+{
+	struct mslot_map_options filled;
+	struct mslot_snapshot *snap;
+	struct mslot_map *map;
+	int err;
+
+	err = options_fill(opt, &filled);
+	if (err)
+		return err;
+	map = mem_alloc_aligned(64, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+	memset(map, 0, sizeof(*map));
+	map->opt = filled;
+	map->retired_tail = &map->retired_head;
+	map->kvm_region = (struct mslot_region){
+	    .opt = {.len_bytes = UINT64_MAX, .fd = -1},
+	    .refs = 1,
+	    .built_in = true,
+	};
+	pool_init(&map->pool);
+	err = -ENOMEM;
+	snap = pool_alloc(&map->pool, snapshot_bytes(filled.nspaces));
+	if (!snap)
+		goto fail_map;
+	snapshot_init(map, snap);
+	atomic_init(&map->snapshot, snap);
+	err = locks_init(map);
+	if (err)
+		goto fail_map;
+	err = reclaimer_get();
+	if (err)
+		goto fail_locks;
+	fork_track(map);
+	*out = map;
+	return 0;
+
+fail_locks:
+	pthread_mutex_destroy(&map->holds_lock);
+	pthread_mutex_destroy(&map->writer);
+fail_map:
+	pool_fini(&map->pool);
+	mem_free(map);
+	return err;
+}
+
+/* Drop the references of every slot of the last snapshot; its nodes go with the pool. */
+static void drop_regions(const struct mslot_snapshot *snap)
+{
+	struct index_cursor cur;
+	struct index_entry entry;
+
+	index_cursor_init(&cur, &snap->id, 0, UINT64_MAX);
+	while (index_cursor_next(&cur, &entry))
+		region_unref(((struct mslot_slot *)entry.item)->region);
+}
+
+static bool map_busy(struct mslot_map *map)
+{
+	bool busy;
+
+	pthread_mutex_lock(&map->holds_lock);
+	busy = map->nholds > 0;
+	pthread_mutex_unlock(&map->holds_lock);
+	return busy || map->nlisteners > 0;
+}
+
+int mslot_map_destroy(struct mslot_map *map)
+{
+	if (!map)
+		return 0;
+	if (map_wait_deadlocks(0) || reclaimer_self())
+		return -EDEADLK;
+	map_lock(map);
+	if (map_busy(map)) {
+		map_unlock(map);
+		return -EBUSY;
+	}
+	map_unlock(map);
+	fork_untrack(map);
+	reclaim_synchronize(map);
+	reclaimer_forget(map);
+	reclaim_run(map, RECLAIM_ALL);
+	drop_regions(map_snapshot(map));
+	pool_fini(&map->pool);
+	mem_free(map->scratch.mem);
+	pthread_mutex_destroy(&map->holds_lock);
+	pthread_mutex_destroy(&map->writer);
+	mem_free(map);
+	reclaimer_flush();
+	reclaimer_put();
+	return 0;
+}
+
+void mslot_map_options_get(const struct mslot_map *map, struct mslot_map_options *out)
+{
+	*out = map->opt;
+}
+
+int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
+{
+	const struct mslot_snapshot *snap;
+
+	if (map_owned(map))
+		return -EDEADLK;
+	map_lock(map);
+	snap = map_snapshot(map);
+	*out = (struct mslot_map_stats){
+	    .generation = snap->generation,
+	    .commits = snap->generation,
+	    .reachable_bytes = snap->bytes,
+	    .retired_bytes = map->retired_bytes,
+	    .held_bytes = map->held_bytes,
+	    .pool_bytes = map->pool.slab_bytes,
+	    .grace_waits = map->grace_waits,
+	    .listeners = map->nlisteners,
+	    .holds = mslot_holders(map, NULL, 0),
+	};
+	map_unlock(map);
+	return 0;
+}
+
+int map_write_begin(struct mslot_map *map)
+{
+	if (map_owned(map))
+		return -EDEADLK;
+	map_lock(map);
+	reclaim_some(map);
+	while (map->retired_bytes > map->opt.retired_limit_bytes) {
+		/*
+		 * W5. The mutex is dropped for the wait: a reader may be waiting for it inside
+		 * its section, and that section would never end.
+		 */
+		if (map_wait_deadlocks(1)) {
+			map_unlock(map);
+			return -EDEADLK;
+		}
+		map->grace_waits++;
+		map_unlock(map);
+		reclaim_synchronize(map);
+		map_lock(map);
+		reclaim_run(map, RECLAIM_ALL);
+	}
+	return 0;
+}
+
+void map_write_end(struct mslot_map *map)
+{
+	map_unlock(map);
+}
+
+const struct mslot_snapshot *map_current(const struct mslot_map *map)
+{
+	return map_snapshot(map);
+}
+
+struct mslot_region *map_kvm_region(struct mslot_map *map)
+{
+	return &map->kvm_region;
+}
+
+void map_synchronize(struct mslot_map *map)
+{
+	reclaim_synchronize(map);
+}

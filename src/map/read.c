@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.c - the read side: sections, lookups, iteration, translation.
+ *
+ * Nothing here locks, allocates, writes shared memory or calls the system (R4); after
+ * mslot_enter() everything reached from the snapshot is constant.
+ */
+#include <errno.h>
+#include <limits.h>
+
+#include "base/page.h"
+#include "base/perturb.h"
+#include "base/rcu.h"
+#include "map/snapshot.h"
+
+int mslot_thread_init(void)
+{
+	rcu_thread_register();
+	return 0;
+}
+
+const struct mslot_snapshot *mslot_enter(struct mslot_map *map)
+{
+	const struct mslot_snapshot *snap;
+
+	rcu_enter();
+	PERTURB(READER_ENTERED);
+	/*
+	 * After rcu_enter(): a grace period that this section does not delay began before the
+	 * section, hence after the publish of what we load. Acquire pairs with rcu_publish()
+	 * in commit_publish().
+	 */
+	snap = rcu_load(&map->snapshot);
+	PERTURB(SNAPSHOT_LOADED);
+	return snap;
+}
+
+void mslot_leave(const struct mslot_snapshot *snap)
+{
+	(void)snap;
+	PERTURB(READER_LEAVING);
+	rcu_leave();
+}
+
+void mslot_slot_info_get(const struct mslot_slot *slot, struct mslot_slot_info *out)
+{
+	*out = (struct mslot_slot_info){
+	    .key = {.space = slot->space, .id = slot->id},
+	    .gpa = slot->base_gfn << slot->page_shift,
+	    .len_bytes = slot_len_bytes(slot),
+	    .hva = slot->hva,
+	    .offset_bytes = slot->offset_bytes,
+	    .region = slot->region,
+	    .flags = slot->flags,
+	    .is_private = slot->is_private,
+	};
+}
+
+uint64_t mslot_snapshot_generation(const struct mslot_snapshot *snap)
+{
+	return snap->generation;
+}
+
+uint64_t mslot_snapshot_nslots(const struct mslot_snapshot *snap, uint32_t space)
+{
+	return space < snap->nspaces ? snap->gfn[space].count : 0;
+}
+
+uint64_t mslot_snapshot_npages(const struct mslot_snapshot *snap)
+{
+	return snap->npages;
+}
+
+const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa)
+{
+	if (space >= snap->nspaces)
+		return NULL;
+	return index_find(&snap->gfn[space], gpa >> snap->page_shift);
+}
+
+const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap, uint32_t space,
+					 uint64_t gpa, struct mslot_hint *hint)
+{
+	uint64_t gfn = gpa >> snap->page_shift;
+	const struct mslot_slot *slot = hint->slot;
+
+	/* The serial first: the slot of another snapshot may be gone. */
+	if (hint->serial == snap->serial && gfn - slot->base_gfn < slot->npages &&
+	    slot->space == space)
+		return slot;
+	slot = mslot_find(snap, space, gpa);
+	if (slot) {
+		hint->serial = snap->serial;
+		hint->slot = slot;
+	}
+	return slot;
+}
+
+const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap, struct mslot_key key)
+{
+	return index_find(&snap->id, slot_name(key.space, key.id));
+}
+
+const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, uint32_t space,
+					    uint64_t gpa, enum mslot_nearest which)
+{
+	uint64_t gfn = gpa >> snap->page_shift;
+	const struct mslot_slot *slot = mslot_find(snap, space, gpa);
+	struct index_entry entry;
+
+	if (slot || space >= snap->nspaces)
+		return slot;
+	if (which == MSLOT_AT_OR_BELOW ? index_below(&snap->gfn[space], gfn, &entry)
+				       : index_above(&snap->gfn[space], gfn, &entry))
+		return entry.item;
+	return NULL;
+}
+
+_Static_assert(sizeof(struct index_cursor) <= sizeof(struct mslot_iter), "a cursor fits");
+_Static_assert(_Alignof(struct index_cursor) <= _Alignof(struct mslot_iter), "and is aligned");
+
+static struct index_cursor *iter_cursor(struct mslot_iter *iter)
+{
+	return (struct index_cursor *)(void *)iter;
+}
+
+/* One past the last byte of a range, cut at 2^64 - 1 (no slot has that byte's page end). */
+static uint64_t cut_end(struct mslot_range range)
+{
+	uint64_t end;
+
+	return range_end(range.start, range.len_bytes, &end) ? end : UINT64_MAX;
+}
+
+void mslot_iter_gpa(struct mslot_iter *iter, const struct mslot_snapshot *snap, uint32_t space,
+		    struct mslot_range range)
+{
+	static const struct index_root empty;
+	unsigned int shift = snap->page_shift;
+	uint64_t end = cut_end(range);
+
+	if (space >= snap->nspaces || range.len_bytes == 0)
+		index_cursor_init(iter_cursor(iter), &empty, 0, 0);
+	else
+		index_cursor_init(iter_cursor(iter), &snap->gfn[space], range.start >> shift,
+				  ((end - 1) >> shift) + 1);
+}
+
+void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapshot *snap,
+		    struct mslot_range range)
+{
+	index_cursor_init(iter_cursor(iter), &snap->hva, range.start, cut_end(range));
+}
+
+const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
+{
+	struct index_entry entry;
+
+	return index_cursor_next(iter_cursor(iter), &entry) ? entry.item : NULL;
+}
+
+/* One segment of a span: what of [gpa, gpa + left) lies in the slot at gpa. */
+static int segment_at(const struct mslot_snapshot *snap, const struct mslot_span *span,
+		      uint64_t gpa, uint64_t left, struct iovec *seg)
+{
+	const struct mslot_slot *slot = mslot_find(snap, span->space, gpa);
+	uint64_t skip;
+
+	if (!slot)
+		return -ENOENT;
+	if (span->access == MSLOT_WRITE && (slot->flags & MSLOT_READONLY))
+		return -EACCES;
+	skip = gpa - (slot->base_gfn << slot->page_shift);
+	seg->iov_base = (void *)(uintptr_t)(slot->hva + skip);
+	seg->iov_len = u64_min(left, slot_len_bytes(slot) - skip);
+	return 0;
+}
+
+/* Segments of a whole span; with `out` they are stored as well. */
+static int walk_span(const struct mslot_snapshot *snap, const struct mslot_span *span,
+		     struct iovec *out, size_t nseg)
+{
+	uint64_t gpa = span->gpa, left = span->len_bytes;
+	struct iovec seg;
+	size_t n = 0;
+	int err;
+
+	for (; left; left -= seg.iov_len, gpa += seg.iov_len, n++) {
+		err = segment_at(snap, span, gpa, left, &seg);
+		if (err)
+			return err;
+		if (n == nseg || n == INT_MAX)
+			return -ENOSPC;
+		if (out)
+			out[n] = seg;
+	}
+	return (int)n;
+}
+
+int mslot_translate(const struct mslot_snapshot *snap, const struct mslot_span *span,
+		    struct iovec *seg, size_t nseg)
+{
+	struct iovec first;
+	uint64_t end;
+	int err;
+
+	if (span->len_bytes == 0 || (span->access != MSLOT_READ && span->access != MSLOT_WRITE))
+		return -EINVAL;
+	if (!range_end(span->gpa, span->len_bytes - 1, &end))
+		return -EOVERFLOW;
+	err = segment_at(snap, span, span->gpa, span->len_bytes, &first);
+	if (err)
+		return err;
+	if (nseg == 0)
+		return -ENOSPC;
+	if (first.iov_len == span->len_bytes) {
+		seg[0] = first;
+		return 1;
+	}
+	/* Look first, store then: outputs stay untouched on failure. */
+	err = walk_span(snap, span, NULL, nseg);
+	return err < 0 ? err : walk_span(snap, span, seg, nseg);
+}

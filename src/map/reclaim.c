@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.c - when dead nodes may be freed, and freeing them.
+ *
+ * Data. Each superseded snapshot heads a batch of what died with it; batches queue in
+ * order of generation on map->retired_head. graced says how far grace periods have come,
+ * reclaimed how far the queue was worked off.
+ *
+ * Invariants
+ *   C1 reclaimed <= graced <= published
+ *   C2 a batch leaves the queue only when its generation < graced: every section that
+ *      could have entered its snapshot has been left
+ *   C3 a node of a batch is freed only when no hold has a generation in [birth, death);
+ *      else the youngest such hold gets it (hold.c, H2)
+ *   C4 retired_bytes and held_bytes are the sums over the queue and over the holds
+ *
+ * Why the youngest: when that hold is put, the next older one is the only candidate left,
+ * so a node is looked at once for each hold that ever pinned it, and never searched for.
+ */
+#include "map/reclaim.h"
+
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/perturb.h"
+#include "base/rcu.h"
+#include "map/hold.h"
+
+uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+void reclaim_retire(struct mslot_map *map, struct mslot_snapshot *old)
+{
+	const struct pool_link *link;
+
+	old->retired_next = NULL;
+	old->retired_bytes = pool_node_bytes(old);
+	for (link = old->retired.nodes; link; link = link->next)
+		old->retired_bytes += pool_node_bytes(link);
+	for (link = old->retired.slots; link; link = link->next)
+		old->retired_bytes += sizeof(struct mslot_slot);
+	*map->retired_tail = old;
+	map->retired_tail = &old->retired_next;
+	map->retired_bytes += old->retired_bytes;
+	map->unasked_bytes += old->retired_bytes;
+}
+
+static void free_node(struct mslot_map *map, struct pool_link *link, bool is_slot)
+{
+	struct mslot_region *region;
+
+	if (!is_slot) {
+		pool_free(&map->pool, link);
+		return;
+	}
+	region = ((struct mslot_slot *)link)->region;
+	pool_free(&map->pool, link);
+	region_unref(region);
+}
+
+/* Free the nodes of a list that `hold` (may be NULL) does not reach; it gets the others. */
+static void dispose_list(struct mslot_map *map, struct pool_link *list, struct mslot_hold *hold,
+			 bool are_slots)
+{
+	struct pool_link **pinned = NULL, *next;
+
+	if (hold)
+		pinned = are_slots ? &hold->pinned.slots : &hold->pinned.nodes;
+	for (; list; list = next) {
+		next = list->next;
+		if (pinned && hold->generation >= list->birth) {
+			list->next = *pinned;
+			*pinned = list;
+			map->held_bytes += pool_node_bytes(list);
+		} else {
+			free_node(map, list, are_slots);
+		}
+	}
+}
+
+static void dispose_batch(struct mslot_map *map, struct mslot_snapshot *snap)
+{
+	struct mslot_hold *hold = hold_youngest(map, snap->generation);
+	struct retired_lists retired = snap->retired;
+
+	map->retired_bytes -= snap->retired_bytes;
+	dispose_list(map, retired.nodes, hold, false);
+	dispose_list(map, retired.slots, hold, true);
+	snap->link.next = NULL;
+	dispose_list(map, &snap->link, hold, false);
+}
+
+static uint64_t list_bytes(const struct pool_link *list)
+{
+	uint64_t bytes = 0;
+
+	for (; list; list = list->next)
+		bytes += pool_node_bytes(list);
+	return bytes;
+}
+
+/* A hold was put: its nodes go to the next older hold that reaches them, or are freed. */
+static void dispose_hold(struct mslot_map *map, struct mslot_hold *dropped)
+{
+	struct mslot_hold *hold = hold_youngest(map, dropped->generation);
+
+	map->held_bytes -= list_bytes(dropped->pinned.nodes) + list_bytes(dropped->pinned.slots);
+	dispose_list(map, dropped->pinned.nodes, hold, false);
+	dispose_list(map, dropped->pinned.slots, hold, true);
+	mem_free(dropped);
+}
+
+void reclaim_run(struct mslot_map *map, unsigned int max_batches)
+{
+	/* Acquire: what readers did in their sections before we reuse the memory. Pairs with
+	 * reclaim_graced(). */
+	uint64_t graced = atomic_load_explicit(&map->graced, memory_order_acquire);
+	struct mslot_snapshot *snap;
+	struct mslot_hold *dropped;
+
+	PERTURB(BEFORE_RECLAIM);
+	pthread_mutex_lock(&map->holds_lock);
+	while (max_batches-- && (snap = map->retired_head) != NULL && snap->generation < graced) {
+		map->retired_head = snap->retired_next;
+		if (!map->retired_head)
+			map->retired_tail = &map->retired_head;
+		dispose_batch(map, snap);
+	}
+	while ((dropped = map->dropped) != NULL) {
+		map->dropped = dropped->next;
+		dispose_hold(map, dropped);
+	}
+	/* Release: regions queued for release before the waiter's look at the queue. Pairs with
+	 * mslot_wait(). */
+	atomic_store_explicit(&map->reclaimed,
+			      map->retired_head && map->retired_head->generation < graced
+				  ? map->retired_head->generation
+				  : graced,
+			      memory_order_release);
+	pthread_mutex_unlock(&map->holds_lock);
+}
+
+void reclaim_graced(struct mslot_map *map, uint64_t generation)
+{
+	uint64_t seen = atomic_load_explicit(&map->graced, memory_order_relaxed);
+
+	/* Release: the grace period before the reuse. Pairs with reclaim_run(). Never lowers. */
+	while (seen < generation &&
+	       !atomic_compare_exchange_weak_explicit(&map->graced, &seen, generation,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
+void reclaim_synchronize(struct mslot_map *map)
+{
+	/*
+	 * The generation first, the grace period after it: the other order would claim that
+	 * readers of a snapshot published in between are gone. Acquire pairs with the store
+	 * in commit_publish().
+	 */
+	uint64_t generation = atomic_load_explicit(&map->published, memory_order_acquire);
+
+	rcu_synchronize();
+	reclaim_graced(map, generation);
+}

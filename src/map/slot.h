@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slot.h - slot descriptors and regions.
+ *
+ * A descriptor is immutable from the publish of its first snapshot to the grace
+ * period after its last one; only the link is written in between, by the writer, and
+ * readers never look at it. An edit makes a new descriptor.
+ */
+#ifndef MSLOT_MAP_SLOT_H
+#define MSLOT_MAP_SLOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <mslot/map.h>
+
+#include "base/pool.h"
+
+struct mslot_slot {
+	struct pool_link link;
+	uint64_t base_gfn;
+	uint64_t npages;
+	uint64_t offset_bytes; /* of base_gfn in the region */
+	uint64_t hva;          /* region's hva + offset_bytes */
+	struct mslot_region *region;
+	uint32_t id;
+	uint8_t space;
+	uint8_t flags;
+	uint8_t page_shift;
+	uint8_t is_private;
+};
+
+_Static_assert(sizeof(struct mslot_slot) == 64, "a slot descriptor is one cache line");
+
+static inline uint64_t slot_end_gfn(const struct mslot_slot *slot)
+{
+	return slot->base_gfn + slot->npages;
+}
+
+static inline uint64_t slot_len_bytes(const struct mslot_slot *slot)
+{
+	return slot->npages << slot->page_shift;
+}
+
+/* The key of the id index, and the tie that orders slots of one hva. */
+static inline uint64_t slot_name(uint32_t space, uint32_t id)
+{
+	return (uint64_t)space << 32 | id;
+}
+
+static inline uint64_t slot_name_of(const struct mslot_slot *slot)
+{
+	return slot_name(slot->space, slot->id);
+}
+
+/*
+ * References: one of the creator, one of each descriptor that is not freed, one of
+ * each transaction that names the region. At zero `release` is queued to the reclaimer.
+ */
+struct mslot_region {
+	struct mslot_region_options opt;
+	_Atomic uint64_t refs;
+	bool built_in;                     /* part of a map: never freed by reference */
+	struct mslot_region *release_next; /* reclaimer's queue */
+};
+
+void region_get(struct mslot_region *region);
+void region_unref(struct mslot_region *region);
+
+#endif /* MSLOT_MAP_SLOT_H */

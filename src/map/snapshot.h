@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * snapshot.h - snapshots, holds and the map itself: who owns which field.
+ */
+#ifndef MSLOT_MAP_SNAPSHOT_H
+#define MSLOT_MAP_SNAPSHOT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <mslot/txn.h>
+
+#include "base/pool.h"
+#include "index/index.h"
+#include "map/slot.h"
+
+/* Nodes on their way out: index nodes and snapshots, and slots (which drop their region). */
+struct retired_lists {
+	struct pool_link *nodes;
+	struct pool_link *slots;
+};
+
+/*
+ * One version of the whole map. Readers use the first part, which never changes
+ * after the publish. The writer uses the second part after the snapshot was
+ * superseded: the snapshot heads the batch of everything that died with it.
+ */
+struct mslot_snapshot {
+	struct pool_link link; /* birth = generation */
+	struct mslot_map *map;
+	uint64_t generation;
+	uint64_t serial; /* unique in the process: key of hints */
+	uint64_t npages;
+	uint64_t bytes; /* this struct, all slots, all index nodes */
+	uint32_t nspaces;
+	uint32_t page_shift;
+	struct index_root hva; /* (hva, slot name) -> slot; ranges of bytes */
+	struct index_root id;  /* slot name -> slot */
+
+	struct mslot_snapshot *retired_next; /* map's queue, oldest first */
+	struct retired_lists retired;        /* died with the commit of generation + 1 */
+	uint64_t retired_bytes;              /* of both lists and of this struct */
+
+	struct index_root gfn[]; /* per space: gfn -> slot */
+};
+
+/*
+ * A held snapshot. `pinned` lists nodes that are dead but alive in this snapshot and
+ * in no younger held one: each was given to the youngest hold older than its death.
+ */
+struct mslot_hold {
+	struct mslot_hold *next, *prev; /* map->holds by rising generation, or map->dropped */
+	const struct mslot_snapshot *snap;
+	struct mslot_map *map;
+	uint64_t generation;
+	uint64_t since_ns;
+	struct retired_lists pinned; /* writer mutex */
+	char tag[32];
+};
+
+struct mslot_listener {
+	struct mslot_listener *next, *prev;
+	struct mslot_map *map;
+	struct mslot_listener_ops ops;
+	void *ctx;
+};
+
+/* Memory that commits reuse; writer mutex. */
+struct scratch {
+	void *mem;
+	size_t bytes;
+};
+
+struct mslot_map {
+	/* The line that readers load; the writer stores to it once a commit. */
+	_Alignas(64) _Atomic(struct mslot_snapshot *) snapshot;
+	/* Generation of the published snapshot; stored right after the publish. */
+	_Atomic uint64_t published;
+	/* Batches of this generation or an earlier one have had their grace period. */
+	_Atomic uint64_t graced;
+	/* Batches of this generation or an earlier one have been freed or given to holds. */
+	_Atomic uint64_t reclaimed;
+
+	_Alignas(64) struct mslot_map_options opt; /* constant after creation */
+	struct mslot_region kvm_region;            /* unowned; offset = hva */
+
+	/* Writer mutex and what it protects. */
+	pthread_mutex_t writer;
+	_Atomic(const void *) owner; /* thread_token() of the holder, NULL when free */
+	struct pool pool;
+	struct mslot_snapshot *retired_head;
+	struct mslot_snapshot **retired_tail;
+	uint64_t retired_bytes; /* batches in the queue */
+	uint64_t held_bytes;    /* nodes pinned by holds */
+	uint64_t unasked_bytes; /* retired since the reclaimer was last asked */
+	uint64_t grace_waits;
+	struct mslot_listener *listeners, *listeners_last;
+	uint64_t nlisteners;
+	struct scratch scratch;
+
+	/* Holds. Taken alone or under the writer mutex; nothing is locked inside it. */
+	pthread_mutex_t holds_lock;
+	struct mslot_hold *holds, *holds_last; /* live, by rising generation */
+	struct mslot_hold *dropped;            /* put, nodes not handed on yet */
+	uint64_t nholds;                       /* live ones */
+
+	/* Reclaimer's queue; protected by the reclaimer's lock. */
+	bool queued;
+	bool urgent;
+	struct mslot_map *queue_next;
+
+	/* All maps, for fork; protected by the list's lock. */
+	struct mslot_map *all_next, *all_prev;
+};
+
+/* An address that no other living thread has: who owns a writer mutex. */
+const void *thread_token(void);
+
+/* Is the calling thread in a commit of this map, that is, in a listener callback? */
+bool map_owned(const struct mslot_map *map);
+/* The bare mutex with the owner noted; not for callers that may be owners. */
+void map_lock(struct mslot_map *map);
+bool map_trylock(struct mslot_map *map);
+void map_unlock(struct mslot_map *map);
+
+/*
+ * Would waiting for readers never end? Inside a section, or with more writer mutexes
+ * than the `own` that the caller drops first: a reader may be waiting for one of them.
+ */
+bool map_wait_deadlocks(unsigned int own);
+
+/* Bytes of a snapshot struct with n spaces. */
+static inline size_t snapshot_bytes(uint32_t nspaces)
+{
+	return sizeof(struct mslot_snapshot) + nspaces * sizeof(struct index_root);
+}
+
+/* A process-wide serial number for the next snapshot. */
+uint64_t snapshot_serial(void);
+
+static inline struct mslot_snapshot *map_snapshot(const struct mslot_map *map)
+{
+	/* Relaxed: only the writer, who stored it, reads it this way. */
+	return atomic_load_explicit(&map->snapshot, memory_order_relaxed);
+}
+
+#endif /* MSLOT_MAP_SNAPSHOT_H */

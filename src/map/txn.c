@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * txn.c - collecting edits. One primitive, mslot_txn_add(); the verbs are short for it.
+ * Nothing is looked up here: edits meet the map at commit.
+ */
+#include "map/txn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+int mslot_txn_begin(struct mslot_map *map, struct mslot_txn **out)
+{
+	struct mslot_txn *txn = mem_alloc(sizeof(*txn));
+
+	if (!txn)
+		return -ENOMEM;
+	txn->map = map;
+	txn->edits = txn->inline_edits;
+	txn->nedits = 0;
+	txn->nparts = 0;
+	txn->capacity = TXN_INLINE_EDITS;
+	*out = txn;
+	return 0;
+}
+
+static bool has_parts(enum mslot_edit_kind kind)
+{
+	return kind == MSLOT_EDIT_SPLIT || kind == MSLOT_EDIT_MERGE;
+}
+
+static bool has_region(enum mslot_edit_kind kind)
+{
+	return kind == MSLOT_EDIT_CREATE || kind == MSLOT_EDIT_REDEFINE ||
+	       kind == MSLOT_EDIT_REPLACE;
+}
+
+static int grow(struct mslot_txn *txn)
+{
+	uint32_t capacity = txn->capacity * 4;
+	bool on_heap = txn->edits != txn->inline_edits;
+	struct mslot_edit *edits;
+
+	edits = mem_realloc(on_heap ? txn->edits : NULL, capacity * sizeof(*edits));
+	if (!edits)
+		return -ENOMEM;
+	if (!on_heap)
+		memcpy(edits, txn->inline_edits, sizeof(txn->inline_edits));
+	txn->edits = edits;
+	txn->capacity = capacity;
+	return 0;
+}
+
+/* Copy the parts and take the region reference of a stored edit. */
+static int own(struct mslot_edit *edit)
+{
+	struct mslot_part *parts = NULL;
+	size_t bytes;
+
+	if (!has_parts(edit->kind) || edit->nparts == 0) {
+		edit->parts = NULL;
+		edit->nparts = 0;
+	} else {
+		if (__builtin_mul_overflow(edit->nparts, sizeof(*parts), &bytes))
+			return -ENOMEM;
+		parts = mem_alloc(bytes);
+		if (!parts)
+			return -ENOMEM;
+		memcpy(parts, edit->parts, bytes);
+		edit->parts = parts;
+	}
+	if (!has_region(edit->kind))
+		edit->def.region = NULL;
+	if (edit->def.region)
+		region_get(edit->def.region);
+	return 0;
+}
+
+int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
+{
+	int err;
+
+	if (txn->nedits >= txn->map->opt.max_edits)
+		return -E2BIG;
+	/* Names are what a commit's memory is proportional to: parts count like edits. */
+	if (has_parts(edit->kind) && edit->nparts > txn->map->opt.max_edits)
+		return -E2BIG;
+	if (txn->nedits == txn->capacity) {
+		err = grow(txn);
+		if (err)
+			return err;
+	}
+	txn->edits[txn->nedits] = *edit;
+	err = own(&txn->edits[txn->nedits]);
+	if (err)
+		return err;
+	txn->nparts += txn->edits[txn->nedits].nparts;
+	return (int)txn->nedits++;
+}
+
+int mslot_txn_create(struct mslot_txn *txn, const struct mslot_slot_def *def)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){.kind = MSLOT_EDIT_CREATE, .def = *def});
+}
+
+int mslot_txn_delete(struct mslot_txn *txn, struct mslot_key key)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){.kind = MSLOT_EDIT_DELETE, .def.key = key});
+}
+
+int mslot_txn_redefine(struct mslot_txn *txn, const struct mslot_slot_def *def)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){.kind = MSLOT_EDIT_REDEFINE, .def = *def});
+}
+
+int mslot_txn_move(struct mslot_txn *txn, struct mslot_key key, uint64_t gpa)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){
+				      .kind = MSLOT_EDIT_MOVE,
+				      .def = {.key = key, .gpa = gpa},
+				  });
+}
+
+int mslot_txn_set_flags(struct mslot_txn *txn, struct mslot_key key, uint32_t flags)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){
+				      .kind = MSLOT_EDIT_SET_FLAGS,
+				      .def = {.key = key, .flags = flags},
+				  });
+}
+
+int mslot_txn_resize(struct mslot_txn *txn, struct mslot_key key, struct mslot_range range)
+{
+	return mslot_txn_add(
+	    txn, &(struct mslot_edit){
+		     .kind = MSLOT_EDIT_RESIZE,
+		     .def = {.key = key, .gpa = range.start, .len_bytes = range.len_bytes},
+		 });
+}
+
+int mslot_txn_replace(struct mslot_txn *txn, struct mslot_key key, struct mslot_region *region,
+		      uint64_t offset_bytes)
+{
+	return mslot_txn_add(
+	    txn, &(struct mslot_edit){
+		     .kind = MSLOT_EDIT_REPLACE,
+		     .def = {.key = key, .region = region, .offset_bytes = offset_bytes},
+		 });
+}
+
+int mslot_txn_split(struct mslot_txn *txn, struct mslot_key key, const struct mslot_part *parts,
+		    size_t nparts)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){
+				      .kind = MSLOT_EDIT_SPLIT,
+				      .def.key = key,
+				      .parts = parts,
+				      .nparts = nparts,
+				  });
+}
+
+int mslot_txn_merge(struct mslot_txn *txn, struct mslot_key key, const struct mslot_part *parts,
+		    size_t nparts)
+{
+	return mslot_txn_add(txn, &(struct mslot_edit){
+				      .kind = MSLOT_EDIT_MERGE,
+				      .def.key = key,
+				      .parts = parts,
+				      .nparts = nparts,
+				  });
+}
+
+void mslot_txn_abort(struct mslot_txn *txn)
+{
+	uint32_t i;
+
+	if (!txn)
+		return;
+	for (i = 0; i < txn->nedits; i++) {
+		mem_free((void *)(uintptr_t)txn->edits[i].parts);
+		if (txn->edits[i].def.region)
+			region_unref(txn->edits[i].def.region);
+	}
+	if (txn->edits != txn->inline_edits)
+		mem_free(txn->edits);
+	mem_free(txn);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * txn.h - a transaction's way through a commit: edits are resolved to changes
+ * (resolve.c), the final map is validated (validate.c), the next snapshot is built and
+ * published (commit.c).
+ */
+#ifndef MSLOT_MAP_TXN_H
+#define MSLOT_MAP_TXN_H
+
+#include "index/index.h"
+#include "map/snapshot.h"
+#include "map/writer.h"
+
+#define TXN_INLINE_EDITS 2u
+
+struct mslot_txn {
+	struct mslot_map *map;
+	struct mslot_edit *edits; /* parts and region references are the transaction's own */
+	uint32_t nedits, capacity;
+	uint64_t nparts; /* of all edits */
+	struct mslot_edit inline_edits[TXN_INLINE_EDITS];
+};
+
+/* The frames and the host memory of a slot to be, checked. */
+struct slot_content {
+	uint64_t base_gfn;
+	uint64_t npages;
+	uint64_t offset_bytes;
+	struct mslot_region *region;
+	uint32_t flags;
+};
+
+/* One (space, id) that differs after the commit. */
+struct change {
+	uint32_t space, id;
+	uint32_t edit;                   /* index of the edit that wants it */
+	bool exists_after;               /* `content` is valid */
+	const struct mslot_slot *before; /* NULL when it does not exist before */
+	struct mslot_slot *after;        /* commit.c: the new descriptor */
+	struct slot_content content;
+};
+
+#define NO_CHANGE UINT32_MAX
+
+/* A name that an edit claims. */
+struct claim {
+	uint64_t name; /* slot_name() */
+	uint32_t edit;
+	uint32_t change; /* index of the change, NO_CHANGE when the edit leaves the slot as it is */
+};
+
+/* A commit in progress; lives on the stack, its arrays in map->scratch. */
+struct commit {
+	struct mslot_map *map;
+	const struct mslot_txn *txn;
+	const struct txn_commit_args *args;
+	struct mslot_snapshot *old;
+	struct mslot_snapshot *next;
+	struct change *changes;
+	uint32_t nchanges;
+	struct claim *claims; /* sorted by name once resolved */
+	uint32_t nclaims;
+	uint32_t *order; /* changes that exist after, by (space, base_gfn) */
+	uint32_t norder;
+	struct index_edit *iedits; /* two a change */
+	struct index_batch batch;
+	uint64_t npages;      /* of the final map */
+	uint32_t failed_edit; /* the outcome of a refusal */
+	const char *reason;
+};
+
+/* Note why a commit is refused. Returns err. */
+int commit_refuse(struct commit *c, int err, uint32_t edit, const char *reason);
+
+/*
+ * Turn edits into changes: check 5 of mslot_txn_commit(). Returns 0 or a noted refusal.
+ * Afterwards claims are sorted and changes hold only what differs.
+ */
+int resolve_edits(struct commit *c);
+
+/* Validate the final map: checks 6 to 8. Returns 0 or a noted refusal. */
+int validate_final(struct commit *c);
+
+/* Listeners, in the order in which they were added. */
+int listeners_prepare(struct mslot_map *map, const struct mslot_diff *diff);
+void listeners_commit(struct mslot_map *map, const struct mslot_diff *diff);
+
+#endif /* MSLOT_MAP_TXN_H */

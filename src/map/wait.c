@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait.c - mslot_wait(): nothing that a commit removed can be reached any more.
+ *
+ * Done when, for generation g: graced >= g (sections), reclaimed >= g (queue worked off),
+ * no hold on a generation < g, live or put and not processed (holds); then, when the
+ * releases queued up to that moment have returned.
+ */
+#include <errno.h>
+
+#include "base/page.h"
+#include "map/hold.h"
+#include "map/reclaim.h"
+
+static bool unreachable(struct mslot_map *map, uint64_t generation)
+{
+	/* Acquire: reclaim_run()'s queueing of releases before our look at that queue. */
+	return atomic_load_explicit(&map->reclaimed, memory_order_acquire) >= generation &&
+	       !hold_older_than(map, generation);
+}
+
+static bool released(struct mslot_map *map, uint64_t target)
+{
+	(void)map;
+	return reclaimer_released(target);
+}
+
+static uint64_t deadline_of(int64_t timeout_ns)
+{
+	if (timeout_ns < 0)
+		return UINT64_MAX;
+	/* now + timeout stays below UINT64_MAX: both are below 2^63. */
+	return now_ns() + (uint64_t)timeout_ns;
+}
+
+int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+{
+	uint64_t deadline;
+	int err;
+
+	if (map_wait_deadlocks(0) || reclaimer_self())
+		return -EDEADLK;
+	/* Acquire: pairs with the store in commit_publish(). */
+	if (generation > atomic_load_explicit(&map->published, memory_order_acquire))
+		return -EINVAL;
+	deadline = deadline_of(timeout_ns);
+	if (!unreachable(map, generation)) {
+		if (timeout_ns < 0) {
+			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
+			reclaim_synchronize(map);
+			map_lock(map);
+			reclaim_run(map, RECLAIM_ALL);
+			map_unlock(map);
+		} else {
+			reclaimer_kick(map, true);
+		}
+		err = reclaimer_wait(unreachable, map, generation, deadline);
+		if (err)
+			return err;
+	}
+	return reclaimer_wait(released, map, reclaimer_released_target(), deadline);
+}

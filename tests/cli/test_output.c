@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_output.c - what the verbs say about good input and about wrong answers: the shape
+ * of the JSON, the counts in it, and the exit status.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+
+#define LOG "seq,slot,flags,gpa,size,hva,ret,errno,class\n"
+
+static void assert_contains(const char *text, const char *part)
+{
+	if (strstr(text, part) == NULL)
+		fail_msg("expected '%s' in '%s'", part, text);
+}
+
+/*
+ * Every line of `text` is a JSON object with exactly these fields in this order; `rule` is a
+ * condition on the object o.
+ */
+static void assert_json(const char *text, const char *fields, const char *rule)
+{
+	static const char script[] =
+	    "import json, sys\n"
+	    "fields, rule, n = sys.argv[1].split(), sys.argv[2], 0\n"
+	    "for line in sys.stdin:\n"
+	    "    o = json.loads(line)\n"
+	    "    assert list(o) == fields, (list(o), fields)\n"
+	    "    assert eval(rule, {'o': o, 'num': lambda v: type(v) in (int, float)}), (rule, o)\n"
+	    "    n += 1\n"
+	    "assert n > 0, 'no line'\n";
+	struct run r;
+
+	assert_non_null(getenv("MSLOT_PYTHON"));
+	run_program(&r, getenv("MSLOT_PYTHON"),
+		    (const char *const[]){"-c", script, fields, rule, NULL}, text);
+	if (r.status != 0)
+		fail_msg("%s: %s", text, r.err);
+	run_free(&r);
+}
+
+static char *data_path(const char *name)
+{
+	char *path = NULL;
+
+	assert_non_null(getenv("MSLOT_DATA"));
+	assert_true(asprintf(&path, "%s/%s", getenv("MSLOT_DATA"), name) > 0);
+	return path;
+}
+
+/* ---- replay --------------------------------------------------------------------- */
+
+#define REPLAY_FIELDS                                                                              \
+	"trace as operations groups commits holes lookups lookups_per_s commit_ns_median "         \
+	"commit_ns_p99 slots"
+
+static void replay_json_has_exactly_the_fields_of_its_contract(void **state)
+{
+	char *const path = data_path("traces/q35-ovmf.txt");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"replay", "--json", "--seconds", "0.05", path, NULL});
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.err, "");
+	assert_json(
+	    r.out, REPLAY_FIELDS,
+	    "o['trace'] == 'q35-ovmf' and o['operations'] == 12 and o['groups'] == 7 and "
+	    "o['slots'] == 6 and o['commit_ns_p99'] >= o['commit_ns_median'] > 0 and "
+	    "o['lookups'] > 0 and o['lookups_per_s'] > 0 and "
+	    "(o['as'], o['commits'], o['holes']) in (('kvm', 12, 5), ('transactions', 7, 0))");
+	run_free(&r);
+	free(path);
+}
+
+static void replay_as_chooses_the_way(void **state)
+{
+	char *const path = data_path("traces/microvm.txt");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"replay", "--json", "--seconds", "0", "--as", "kvm",
+					  "--readers", "3", path, NULL});
+	assert_int_equal(r.status, 0);
+	assert_json(r.out, REPLAY_FIELDS, "o['as'] == 'kvm' and o['holes'] == 3");
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"replay", "--json", "--seconds", "0", "--as",
+					  "transactions", "--readers", "1", path, NULL});
+	assert_int_equal(r.status, 0);
+	assert_json(r.out, REPLAY_FIELDS, "o['as'] == 'transactions' and o['holes'] == 0");
+	run_free(&r);
+	free(path);
+}
+
+static void every_recorded_trace_has_its_recorded_holes(void **state)
+{
+	static const char *const name[] = {
+	    "microvm",
+	    "q35-dimm250-plug-unplug",
+	    "q35-dimm64-plug-unplug",
+	    "q35-migrate-dirtylog",
+	    "q35-ovmf",
+	    "q35-pam-smram",
+	    "q35-pci-bar-remap",
+	    "q35-seabios-novga-vblk",
+	    "q35-seabios-vga",
+	    "q35-virtio-mem",
+	};
+	char file[64];
+	struct run r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		char *path;
+
+		snprintf(file, sizeof(file), "traces/%s.txt", name[i]);
+		path = data_path(file);
+		run_cli(&r, (const char *const[]){"replay", "--seconds", "0", path, NULL});
+		if (r.status != 0)
+			fail_msg("%s: exit %d: %s", name[i], r.status, r.err);
+		assert_contains(r.out, name[i]);
+		run_free(&r);
+		free(path);
+	}
+}
+
+static void holes_that_differ_from_the_recorded_ones_exit_1(void **state)
+{
+	/* Slot 0 is away for a moment, which this trace does not note. */
+	static const char unnoted[] = "0 0 0 0 0x0 0x0 0x4000 0x0 ADD\n"
+				      "0 1 0 0 0x0 0x0 0x0 0x0 DEL\n"
+				      "0 1 0 0 0x0 0x0 0x2000 0x0 ADD\n";
+	/* Nothing is ever missing here. */
+	static const char invented[] = "0 0 0 0 0x0 0x0 0x4000 0x0 ADD\n"
+				       "0 1 0 1 0x0 0x8000 0x1000 0x0 ADD HOLE=0x1000\n";
+	char *const a = run_file(unnoted, strlen(unnoted), ".txt");
+	char *const b = run_file(invented, strlen(invented), ".txt");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"replay", "--seconds", "0", a, NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "as kvm: expected 0 holes, got 1");
+	assert_null(strstr(r.err, "as transactions"));
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"replay", "--seconds", "0", b, NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "as kvm: expected 1 holes, got 0");
+	run_free(&r);
+	run_unlink(a);
+	run_unlink(b);
+}
+
+static void a_bad_trace_does_not_stop_the_good_ones(void **state)
+{
+	char *const path = data_path("traces/microvm.txt");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"replay", "--json", "--seconds", "0", "/nonexistent",
+					  path, NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "/nonexistent: cannot open");
+	assert_json(r.out, REPLAY_FIELDS, "o['trace'] == 'microvm'");
+	run_free(&r);
+	free(path);
+}
+
+/* ---- oracle --------------------------------------------------------------------- */
+
+static void oracle_json_is_one_object_for_the_whole_run(void **state)
+{
+	static const char text[] = LOG "0,1,0,0x0,0x1000,0x0,0,0,create\n"
+				       "1,2,0,0x0,0x1000,0x0,-1,17,create\n";
+	char *const name = run_file(text, strlen(text), ".csv");
+	struct run r;
+
+	(void)state;
+	/* Twice the same file: each has a map of its own. */
+	run_cli(&r, (const char *const[]){"oracle", "--log", name, name, "--json", NULL});
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "{\"requests\":4,\"mismatches\":0}\n");
+	assert_json(r.out, "requests mismatches", "o['requests'] == 4");
+	run_free(&r);
+	run_unlink(name);
+}
+
+static void wrong_answers_are_counted_and_the_first_has_its_history(void **state)
+{
+	static const char text[] = LOG "0,1,0,0x0,0x1000,0x0,0,0,create\n"
+				       "1,5,0,0x9000,0x1000,0x0,0,0,create\n"
+				       "2,2,0,0x0,0x1000,0x0,0,0,create\n"
+				       "3,3,0,0x0,0x1000,0x0,-1,12,move\n";
+	char *const name = run_file(text, strlen(text), ".csv");
+	const char *history;
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"oracle", "--log", name, NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.out, "mismatch 1 at request 2:");
+	assert_contains(r.out, "(create): kernel ok, mslot EEXIST");
+	assert_contains(r.out, "mismatch 2 at request 3:");
+	assert_contains(r.out, "(move): kernel ENOMEM, mslot EEXIST");
+	history = strstr(r.out, "Requests before it");
+	assert_non_null(history);
+	assert_contains(history, "0 slot 0x1 flags 0x0 gpa 0x0 size 0x1000");
+	/* Neither of the same slot nor overlapping. */
+	assert_null(strstr(r.out, "slot 0x5"));
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"oracle", "--log", name, "--json", NULL});
+	assert_int_equal(r.status, 1);
+	assert_string_equal(r.out, "{\"requests\":4,\"mismatches\":2}\n");
+	assert_contains(r.err, "mslot EEXIST");
+	run_free(&r);
+	run_unlink(name);
+}
+
+/* ---- bench ---------------------------------------------------------------------- */
+
+static void bench_json_has_exactly_the_fields_of_its_contract(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "--json", "--slots", "10,70", NULL});
+	assert_int_equal(r.status, 0);
+	assert_json(r.out, "case engine layout slots value min max unit",
+		    "o['engine'] == 'mslot' and o['layout'] == 'random' and "
+		    "num(o['value']) and 0 < o['min'] <= o['value'] <= o['max'] and "
+		    "o['unit'] in ('ns/op', 'ms', 'bytes') and "
+		    "o['slots'] in ((0,) if o['case'] == 'floor' else (10, 70))");
+	assert_contains(r.out, "\"case\":\"edit-busy-reader\"");
+	run_free(&r);
+}
+
+static void bench_cases_can_be_chosen(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "memory", "--json", NULL});
+	assert_int_equal(r.status, 0);
+	assert_json(r.out, "case engine layout slots value min max unit",
+		    "o['case'] == 'floor' or o['case'] == 'memory' and o['unit'] == 'bytes' and "
+		    "o['slots'] in (0, 1, 30, 32764) and o['value'] >= 40 * o['slots']");
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"bench", "lookup-id", "--slots", "7", NULL});
+	assert_int_equal(r.status, 0);
+	assert_contains(r.out, "lookup-id");
+	assert_null(strstr(r.out, "lookup-gpa"));
+	run_free(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(replay_json_has_exactly_the_fields_of_its_contract),
+	    cmocka_unit_test(replay_as_chooses_the_way),
+	    cmocka_unit_test(every_recorded_trace_has_its_recorded_holes),
+	    cmocka_unit_test(holes_that_differ_from_the_recorded_ones_exit_1),
+	    cmocka_unit_test(a_bad_trace_does_not_stop_the_good_ones),
+	    cmocka_unit_test(oracle_json_is_one_object_for_the_whole_run),
+	    cmocka_unit_test(wrong_answers_are_counted_and_the_first_has_its_history),
+	    cmocka_unit_test(bench_json_has_exactly_the_fields_of_its_contract),
+	    cmocka_unit_test(bench_cases_can_be_chosen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

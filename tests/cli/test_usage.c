@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* test_usage.c - help, version and every way to misspell a command line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "run.h"
+
+#define MAX_ARGS 8
+
+static void assert_contains(const char *text, const char *part)
+{
+	if (strstr(text, part) == NULL)
+		fail_msg("expected '%s' in '%s'", part, text);
+}
+
+static void help_goes_to_stdout_and_names_every_verb(void **state)
+{
+	static const char *const verb[] = {"oracle", "replay", "bench"};
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"--help", NULL});
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.err, "");
+	for (size_t i = 0; i < 3; i++)
+		assert_contains(r.out, verb[i]);
+	run_free(&r);
+	for (size_t i = 0; i < 3; i++) {
+		run_cli(&r, (const char *const[]){verb[i], "--help", NULL});
+		assert_int_equal(r.status, 0);
+		assert_string_equal(r.err, "");
+		assert_contains(r.out, "Usage: mslot ");
+		assert_contains(r.out, verb[i]);
+		assert_contains(r.out, "--json");
+		run_free(&r);
+	}
+}
+
+static void version_is_a_name_and_a_number(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"--version", NULL});
+	assert_int_equal(r.status, 0);
+	assert_int_equal(strncmp(r.out, "mslot ", 6), 0);
+	assert_true(strspn(r.out + 6, "0123456789.") > 2);
+	run_free(&r);
+}
+
+static const struct {
+	const char *argv[MAX_ARGS];
+	const char *message; /* part of stderr */
+	const char *more;    /* what to read, part of stderr */
+} wrong[] = {
+    {{NULL}, "mslot: expected a verb", "Try 'mslot --help'"},
+    {{"frobnicate"}, "mslot: unknown verb 'frobnicate'", "Try 'mslot --help'"},
+    {{"--frobnicate"}, "mslot: unknown option '--frobnicate'", "Try 'mslot --help'"},
+    {{"replay"}, "mslot replay: expected a TRACE", "Try 'mslot replay --help'"},
+    {{"replay", "--frob"}, "mslot replay: unrecognized option '--frob'", "Try 'mslot replay"},
+    {{"replay", "--as"}, "mslot replay: option '--as' requires an argument", "Try 'mslot replay"},
+    {{"replay", "--as", "x", "t"}, "--as: expected kvm, transactions or both, got 'x'", "Try"},
+    {{"replay", "--readers", "0", "t"}, "--readers: expected a number from 1 to 64", "Try"},
+    {{"replay", "--readers", "65", "t"}, "--readers: expected a number from 1", "Try"},
+    {{"replay", "--readers", "two", "t"}, "--readers: expected a number from 1", "Try"},
+    {{"replay", "--seconds", "-1", "t"}, "--seconds: expected seconds from 0", "Try"},
+    {{"replay", "--seconds", "nan", "t"}, "--seconds: expected seconds from 0", "Try"},
+    {{"replay", "--seconds", "", "t"}, "--seconds: expected seconds from 0", "Try"},
+    {{"oracle"}, "mslot oracle: expected --log FILE.csv... or --live N", "Try 'mslot oracle"},
+    {{"oracle", "x.csv"}, "unexpected argument 'x.csv' without --log", "Try 'mslot oracle"},
+    {{"oracle", "--log"}, "mslot oracle: option '--log' requires an argument", "Try"},
+    {{"oracle", "--live"}, "mslot oracle: option '--live' requires an argument", "Try"},
+    {{"oracle", "--live", "0"}, "--live N with N above 0", "Try"},
+    {{"oracle", "--live", "1e3"}, "--live: expected a decimal number, got '1e3'", "Try"},
+    {{"oracle", "--live", "5", "--seed", "-1"}, "--seed: expected a decimal number", "Try"},
+    {{"oracle", "--live", "5", "--log", "x"}, "--log excludes --live and --seed", "Try"},
+    {{"oracle", "--log", "x", "--seed", "1"}, "--log excludes --live and --seed", "Try"},
+    {{"bench", "--frob"}, "mslot bench: unrecognized option '--frob'", "Try 'mslot bench"},
+    {{"bench", "nothing"}, "mslot bench: unknown case 'nothing'", "Try 'mslot bench"},
+    {{"bench", "--slots", "0"}, "--slots: expected numbers from 1 to", "Try 'mslot bench"},
+    {{"bench", "--slots", "10,,20"}, "--slots: expected numbers from 1 to", "Try"},
+    {{"bench", "--slots", "99999999"}, "--slots: expected numbers from 1 to", "Try"},
+};
+
+static void wrong_command_lines_exit_2_and_say_why(void **state)
+{
+	struct run r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		run_cli(&r, wrong[i].argv);
+		if (r.status != 2)
+			fail_msg("case %zu: exit status %d: %s", i, r.status, r.err);
+		assert_contains(r.err, wrong[i].message);
+		assert_contains(r.err, wrong[i].more);
+		assert_string_equal(r.out, "");
+		run_free(&r);
+	}
+}
+
+static void output_that_cannot_be_written_exits_1(void **state)
+{
+	static const char *const argv[] = {"-c", "\"$MSLOT_CLI\" --help >/dev/full", NULL};
+	struct run r;
+
+	(void)state;
+	run_program(&r, "/bin/sh", argv, "");
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "mslot: cannot write the output");
+	run_free(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(help_goes_to_stdout_and_names_every_verb),
+	    cmocka_unit_test(version_is_a_name_and_a_number),
+	    cmocka_unit_test(wrong_command_lines_exit_2_and_say_why),
+	    cmocka_unit_test(output_that_cannot_be_written_exits_1),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

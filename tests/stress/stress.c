@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "stress/stress.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/perturb.h"
+#include "map/snapshot.h"
+
+static struct stress_thread threads[STRESS_THREADS];
+static unsigned int nthreads;
+static const char *program;
+static uint64_t seed;
+static _Atomic bool stop;
+static _Atomic uint64_t newest;
+static struct stress_step gate = STRESS_STEP_INIT;
+static _Thread_local struct rng delays;
+
+void stress_fail(const char *where, const char *what, const char *format, ...)
+{
+	va_list args;
+
+	flockfile(stderr);
+	fprintf(stderr, "%s: FAILED at %s, seed %" PRIu64 "\n  %s: ", program, where, seed, what);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	fflush(stderr);
+	_exit(1);
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+	char *end;
+	uint64_t n;
+
+	if (!text)
+		return otherwise;
+	n = strtoull(text, &end, 10);
+	if (end == text || *end) {
+		fprintf(stderr, "%s: %s must be a number, not '%s'\n", program, name, text);
+		exit(1);
+	}
+	return n;
+}
+
+uint64_t stress_scaled(uint64_t n)
+{
+	uint64_t scaled = n * number("MSLOT_TEST_SCALE", 100) / 100;
+
+	return scaled ? scaled : 1;
+}
+
+/*
+ * Mostly nothing, sometimes a short spin, rarely another thread's turn: long enough to
+ * let others into the window, short enough to keep the pressure up.
+ */
+static void delay(enum perturb_point point)
+{
+	uint64_t draw = rng_next(&delays) ^ (uint64_t)point;
+	volatile unsigned int spin;
+
+	if (draw % 16 == 0)
+		sched_yield();
+	else if (draw % 16 < 4)
+		for (spin = 0; spin < (draw >> 32) % 400; spin++)
+			;
+}
+
+void stress_begin(const char *name)
+{
+	struct timespec ts;
+
+	program = name;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	seed = number("MSLOT_STRESS_SEED", (uint64_t)ts.tv_nsec ^ (uint64_t)ts.tv_sec << 20);
+	rng_init(&delays, seed);
+	perturb_hook = delay;
+}
+
+void stress_no_delays(void)
+{
+	perturb_hook = NULL;
+}
+
+static void *main_of(void *arg)
+{
+	struct stress_thread *self = arg;
+
+	rng_init(&delays, seed + 1000 + self->index);
+	stress_step_wait(&gate, 1);
+	self->run(self);
+	return NULL;
+}
+
+struct stress_thread *stress_spawn(const char *name, void (*run)(struct stress_thread *self),
+				   void *arg)
+{
+	struct stress_thread *self = &threads[nthreads];
+
+	CHECK(nthreads < STRESS_THREADS, "too many threads");
+	*self = (struct stress_thread){.run = run, .name = name, .index = nthreads, .arg = arg};
+	rng_init(&self->rng, seed + self->index);
+	nthreads++;
+	CHECK_OK(pthread_create(&self->thread, NULL, main_of, self));
+	return self;
+}
+
+bool stress_running(void)
+{
+	return !atomic_load_explicit(&stop, memory_order_relaxed);
+}
+
+void stress_run(void)
+{
+	bool fixed = getenv("MSLOT_STRESS_MS") != NULL;
+	uint64_t ms = number("MSLOT_STRESS_MS", 1500);
+	struct timespec ts;
+	unsigned int i;
+
+	if (!fixed)
+		ms = stress_scaled(ms);
+	ts.tv_sec = (time_t)(ms / 1000);
+	ts.tv_nsec = (long)(ms % 1000) * 1000000;
+	stress_step_reach(&gate, 1);
+	nanosleep(&ts, NULL);
+	atomic_store(&stop, true);
+	for (i = 0; i < nthreads; i++)
+		CHECK_OK(pthread_join(threads[i].thread, NULL));
+}
+
+static void print_ages(const struct stress_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < STRESS_AGES; i++)
+		if (t->ages[i])
+			printf(" %s%" PRIu64 ":%" PRIu64, i == STRESS_AGES - 1 ? ">=" : "",
+			       i ? UINT64_C(1) << (i - 1) : 0, t->ages[i]);
+}
+
+int stress_end(void)
+{
+	uint64_t ops = 0;
+	bool idle = nthreads == 0;
+	unsigned int i;
+
+	for (i = 0; i < nthreads; i++) {
+		const struct stress_thread *t = &threads[i];
+
+		printf("  %-10s %10" PRIu64, t->name, t->ops);
+		print_ages(t);
+		putchar('\n');
+		ops += t->ops;
+		idle |= t->ops == 0;
+	}
+	printf("%s: %" PRIu64 " operations, seed %" PRIu64 "\n", program, ops, seed);
+	if (idle)
+		fprintf(stderr, "%s: FAILED: a thread did nothing\n", program);
+	return idle;
+}
+
+void stress_step_reach(struct stress_step *step, uint64_t n)
+{
+	pthread_mutex_lock(&step->lock);
+	if (step->reached < n)
+		step->reached = n;
+	pthread_cond_broadcast(&step->changed);
+	pthread_mutex_unlock(&step->lock);
+}
+
+void stress_step_wait(struct stress_step *step, uint64_t n)
+{
+	pthread_mutex_lock(&step->lock);
+	while (step->reached < n)
+		pthread_cond_wait(&step->changed, &step->lock);
+	pthread_mutex_unlock(&step->lock);
+}
+
+uint64_t stress_newest(void)
+{
+	return atomic_load_explicit(&newest, memory_order_acquire);
+}
+
+void stress_committed(uint64_t generation)
+{
+	uint64_t seen = atomic_load_explicit(&newest, memory_order_relaxed);
+
+	/* Release: the commit before the word of it. Pairs with stress_newest(). */
+	while (seen < generation &&
+	       !atomic_compare_exchange_weak_explicit(&newest, &seen, generation,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
+void stress_enter(struct stress_section *sec, struct mslot_map *map)
+{
+	uint64_t told = stress_newest();
+
+	sec->map = map;
+	sec->snap = mslot_enter(map);
+	sec->generation = mslot_snapshot_generation(sec->snap);
+	sec->serial = sec->snap->serial;
+	CHECK(sec->generation >= told, "entered %" PRIu64 " after %" PRIu64 " returned (R2)",
+	      sec->generation, told);
+}
+
+void stress_leave(struct stress_section *sec, struct stress_thread *self)
+{
+	uint64_t reclaimed = atomic_load(&sec->map->reclaimed);
+	uint64_t age = stress_newest();
+	unsigned int bucket = 0;
+
+	CHECK(reclaimed <= sec->generation,
+	      "generation %" PRIu64 " still entered, but reclaimed up to %" PRIu64 " (R3)",
+	      sec->generation, reclaimed);
+	CHECK(sec->snap->serial == sec->serial && sec->snap->generation == sec->generation,
+	      "the snapshot changed inside the section (R3)");
+	age = age > sec->generation ? age - sec->generation : 0;
+	while (age >> bucket && bucket < STRESS_AGES - 1)
+		bucket++;
+	self->ages[bucket]++;
+	mslot_leave(sec->snap);
+}

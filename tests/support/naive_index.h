@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * naive_index.h - the twin of src/index: a sorted array, searched from one end to the
+ * other wherever that is fast enough; and sets of nodes, to account for what an update
+ * creates and retires.
+ */
+#ifndef NAIVE_INDEX_H
+#define NAIVE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/index.h"
+
+struct naive_index {
+	struct index_entry *entry;
+	size_t n;
+};
+
+void naive_init(struct naive_index *naive);
+void naive_fini(struct naive_index *naive);
+void naive_copy(struct naive_index *to, const struct naive_index *from);
+
+/* As index_apply() in place, -ENOMEM excepted; on -EINVAL nothing changes. */
+int naive_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n);
+
+/* Position of the first entry whose key is not below (start, tie). */
+size_t naive_lower(const struct naive_index *naive, uint64_t start, uint64_t tie);
+bool naive_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
+	       struct index_entry *out);
+/* The item at `at`, for arrays without overlaps. */
+void *naive_find(const struct naive_index *naive, uint64_t at);
+bool naive_below(const struct naive_index *naive, uint64_t at, struct index_entry *out);
+bool naive_above(const struct naive_index *naive, uint64_t at, struct index_entry *out);
+/* Position of the first entry from `pos` on that overlaps [start, end), or n. */
+size_t naive_overlap(const struct naive_index *naive, size_t pos, uint64_t start, uint64_t end);
+
+bool naive_entry_equal(const struct index_entry *a, const struct index_entry *b);
+
+/* Where a tree differs from the array, in words; NULL when it does not. Also index_check(). */
+const char *naive_compare(const struct naive_index *naive, const struct index_root *root);
+
+/* One entry of a difference. */
+struct naive_change {
+	bool in_a;
+	struct index_entry entry;
+};
+
+struct naive_changes {
+	struct naive_change *change;
+	size_t n, room;
+};
+
+/* visit() of index_diff(): append to the struct naive_changes at ctx. */
+int naive_collect_change(void *ctx, bool in_a, const struct index_entry *entry);
+void naive_changes_fini(struct naive_changes *changes);
+/* Does index_diff() of the trees report what the arrays differ by, in order, once each? */
+bool naive_diff_agrees(const struct naive_index *a, const struct index_root *root_a,
+		       const struct naive_index *b, const struct index_root *root_b);
+
+/* A set of nodes, sorted by address. */
+struct node_set {
+	struct pool_link **node;
+	size_t n, room;
+};
+
+/* Order of two `struct pool_link *`, for qsort() and bsearch(). */
+int naive_by_address(const void *a, const void *b);
+void node_set_add_list(struct node_set *set, struct pool_link *list);
+/* Uses index_collect(), which rewrites the links of all nodes of the tree. */
+void node_set_add_tree(struct node_set *set, const struct index_root *root);
+void node_set_fini(struct node_set *set);
+/* Is `after` equal to `before` without `retired` and with `created`? */
+bool node_set_accounts(const struct node_set *before, const struct node_set *retired,
+		       const struct node_set *created, const struct node_set *after);
+
+/* Give a list of nodes back, spoiled, so that whoever still reaches one notices. */
+void naive_free_list(struct pool *pool, struct pool_link *list);
+
+/* A deterministic sequence of pseudo-random numbers. */
+uint64_t naive_random(uint64_t *state);
+
+#endif /* NAIVE_INDEX_H */
