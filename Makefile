@@ -2,15 +2,19 @@
 # Thin verbs over meson and ninja; the work is in scripts/. One build directory a
 # configuration: build/release, build/test, build/clang, build/asan, build/tsan.
 PREFIX ?= /usr/local
+# Seconds that each target runs in `make fuzz`; before SECONDS gets another default.
+FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 # Seconds that each stress program runs in `make stress`.
 override SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
 # Percentage of the random tests' length under the slow sanitizers.
 SANITIZER_SCALE ?= 10
+# How many source mutations `make mutants` tries: a number or all.
+MUTANTS ?= all
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := release
-.PHONY: release demo test asan tsan stress models lint gate install bench abi abi-update \
-	cross clean help
+.PHONY: release demo test asan tsan stress fault mutants fuzz models lint gate install bench \
+	abi abi-update cross clean help
 
 release: ## the optimised library and command line: build/release/mslot (also plain `make`)
 	@scripts/install-deps build
@@ -35,6 +39,18 @@ tsan: ## the test programs under ThreadSanitizer
 stress: ## each stress program for SECONDS=N (default 10)
 	@scripts/install-deps build test
 	@MSLOT_STRESS_MS=$(SECONDS)000 scripts/run-tests test --suite stress --timeout-multiplier 0
+
+fuzz: ## each fuzz target for SECONDS=N (default 60), against its twin
+	@scripts/install-deps build test clang
+	@scripts/fuzz $(FUZZ_SECONDS)
+
+fault: ## every operation with every allocation failing, one by one
+	@scripts/install-deps build test
+	@scripts/run-tests test --suite fault --verbose
+
+mutants: ## mistakes in a copy of the source, each killed by a named test; MUTANTS=N for a sample
+	@scripts/install-deps build test clang
+	@scripts/mutants $(MUTANTS)
 
 models: ## check the Spin models of the protocols and that each mutation of them fails
 	@scripts/install-deps models

@@ -27,6 +27,7 @@ struct cli_verb {
 
 int oracle_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
+int map_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 
 /* Print `mslot VERB: message` to stderr; an empty verb leaves only `mslot: message`. */

@@ -10,6 +10,7 @@
 static const struct cli_verb verbs[] = {
     {"oracle", "compare answers to memory-slot requests with a kernel's", oracle_main},
     {"replay", "replay a VMM's memory-slot stream while readers look for holes", replay_main},
+    {"map", "show the guest-physical map of a recorded stream, as a table and a drawing", map_main},
     {"bench", "measure lookups, edits, setup and memory", bench_main},
 };
 

@@ -19,6 +19,7 @@ struct options {
 	unsigned int nreaders;
 	uint64_t free_ns;
 	bool json;
+	const char *svg;
 	char **path;
 	size_t npaths;
 };
@@ -41,6 +42,8 @@ static void print_help(void)
 	    "  --readers N                  reading threads, 1 to %u (default 2)\n"
 	    "  --seconds S                  length of the free-running phase of each trace and\n"
 	    "                               way, up to %u; 0.1 is enough for a test (default 1)\n"
+	    "  --svg FILE                   also draw the map over time to FILE, holes in red;\n"
+	    "                               with one TRACE\n"
 	    "  --json                       one JSON object a line instead of the table\n"
 	    "  --help                       print this text and exit\n\n"
 	    "Exit status: 0 the holes are as they must be, 1 they are not or a trace is bad,\n"
@@ -87,9 +90,13 @@ static int parse_seconds(struct options *o, const char *text)
 static int parse_options(struct options *o, int argc, char **argv)
 {
 	static const struct option option[] = {
-	    {"as", required_argument, NULL, 'a'},      {"readers", required_argument, NULL, 'r'},
-	    {"seconds", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	    {"as", required_argument, NULL, 'a'},
+	    {"readers", required_argument, NULL, 'r'},
+	    {"seconds", required_argument, NULL, 's'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"svg", required_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c, ret = 0;
 
@@ -107,6 +114,9 @@ static int parse_options(struct options *o, int argc, char **argv)
 		case 'j':
 			o->json = true;
 			break;
+		case 'v':
+			o->svg = optarg;
+			break;
 		case 'h':
 			print_help();
 			return CLI_OK;
@@ -118,6 +128,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 	}
 	o->path = argv + optind;
 	o->npaths = (size_t)(argc - optind);
+	if (o->svg != NULL && o->npaths > 1)
+		return cli_usage(VERB, "--svg: expected one TRACE, got %zu", o->npaths);
 	return o->npaths > 0 ? -1 : cli_usage(VERB, "expected a TRACE");
 }
 
@@ -263,6 +275,8 @@ static int replay_trace(const struct options *o, const char *path, struct progre
 		if (o->as[as])
 			ret = replay_one(o, &r, t, sum);
 	}
+	if (ret == 0 && o->svg != NULL)
+		ret = replay_draw(&trace, &plan, o->svg);
 	plan_free(&plan);
 	trace_free(&trace);
 	return ret;

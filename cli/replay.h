@@ -68,4 +68,9 @@ void turn_wake(_Atomic uint32_t *word);
 int lockstep_run(const struct replay *r, struct replay_result *out, struct lines_fault *fault);
 int freerun_run(const struct replay *r, struct replay_result *out, struct lines_fault *fault);
 
+/* ---- Drawing ---------------------------------------------------------------- */
+
+/* Draw the trace in both ways to a file. Returns 0, or -1 with a message printed. */
+int replay_draw(const struct trace *t, const struct plan *p, const char *path);
+
 #endif /* MSLOT_CLI_REPLAY_H */

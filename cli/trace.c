@@ -25,16 +25,31 @@ enum {
 	FIELD_HOLE
 };
 
-/* Digits, or digits, a point and digits. */
-static bool is_seconds(const char *text)
+bool trace_seconds(const char *text, uint64_t *ns)
 {
-	size_t whole = strspn(text, "0123456789");
-	size_t part;
+	const size_t whole = strspn(text, "0123456789");
+	size_t part = 0;
+	uint64_t val = 0;
 
-	if (whole == 0 || text[whole] == '\0')
-		return whole > 0;
-	part = strspn(text + whole + 1, "0123456789");
-	return text[whole] == '.' && part > 0 && text[whole + 1 + part] == '\0';
+	if (whole == 0)
+		return false;
+	if (text[whole] != '\0') {
+		part = strspn(text + whole + 1, "0123456789");
+		if (text[whole] != '.' || part == 0 || text[whole + 1 + part] != '\0')
+			return false;
+	}
+	/* Nine digits behind the point, those that are missing zeros. */
+	for (size_t i = 0; i < whole + 9; i++) {
+		const char digit = i < whole ? text[i] : i - whole < part ? text[i + 1] : '0';
+
+		if (__builtin_mul_overflow(val, 10u, &val) ||
+		    __builtin_add_overflow(val, (uint64_t)(digit - '0'), &val)) {
+			*ns = UINT64_MAX;
+			return true;
+		}
+	}
+	*ns = val;
+	return true;
 }
 
 static bool parse_kind(const char *text, enum trace_kind *kind)
@@ -60,7 +75,7 @@ static const char *parse_fields(struct trace_op *op, char **f, size_t *bad)
 {
 	uint64_t space, id, flags;
 
-	if (*bad = FIELD_TIME, !is_seconds(f[*bad]))
+	if (*bad = FIELD_TIME, !trace_seconds(f[*bad], &op->time_ns))
 		return "a time in seconds";
 	if (*bad = FIELD_TX, !lines_decimal(f[*bad], UINT64_MAX, &op->tx))
 		return "a decimal group number (tx)";

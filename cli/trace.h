@@ -24,6 +24,7 @@ enum trace_kind {
 
 struct trace_op {
 	enum trace_kind kind;
+	uint64_t time_ns; /* UINT64_MAX: later than that */
 	uint32_t space;
 	uint32_t id;
 	uint32_t flags;
@@ -56,5 +57,8 @@ struct trace {
 /* Returns 0, or -1 with *fault filled in and *t empty. `path` must outlive *t. */
 int trace_read(struct trace *t, const char *path, struct lines_fault *fault);
 void trace_free(struct trace *t);
+
+/* Digits, or digits, a point and digits: seconds, as nanoseconds; UINT64_MAX where too many. */
+bool trace_seconds(const char *text, uint64_t *ns);
 
 #endif /* MSLOT_CLI_TRACE_H */

@@ -123,6 +123,7 @@ byte queued;       /* releases queued so far */
 byte taken;        /* taken off the queue */
 byte released;     /* callbacks that returned */
 bit waited;
+byte readers_in, holders_in;
 byte done;
 
 hidden byte n_, h_, y_;
@@ -155,7 +156,7 @@ inline hold_youngest(limit)
 #ifdef ATTACH_OLDEST
 			:: y_ != NOHOLD && hold_gen[h_] < hold_gen[y_] -> y_ = h_
 #else
-			:: y_ != NOHOLD && hold_gen[h_] > hold_gen[y_] -> y_ = h_
+			:: y_ != NOHOLD && hold_gen[h_] >= hold_gen[y_] -> y_ = h_
 #endif
 			:: else
 			fi
@@ -453,9 +454,11 @@ inline known(me, r)
 #endif
 }
 
-inline enter(me, r, cell, seen)
+/* Threads of one kind are alike: `nth` lets them enter in one order, which loses nothing. */
+inline enter(me, nth, entered, r, cell, seen)
 {
 	atomic {
+		entered == nth -> entered++;
 		known(me, r);
 #ifdef LOAD_FIRST
 		load(me, SNAPSHOT, LOAD_SNAPSHOT, cell)
@@ -490,7 +493,7 @@ proctype reader(byte me)
 	WM_LOCALS;
 	byte r, cell, seen, again;
 
-	enter(me, r, cell, seen);
+	enter(me, me - READER(0), readers_in, r, cell, seen);
 	look_again(me, cell, seen, again);
 	atomic {
 		rcu_leave(me);
@@ -523,7 +526,7 @@ proctype holder(byte me, h)
 	WM_LOCALS;
 	byte r, cell, seen, again;
 
-	enter(me, r, cell, seen);
+	enter(me, h, holders_in, r, cell, seen);
 #ifdef HOLD_OUTSIDE
 	rcu_leave(me);
 	hold(me, h, seen - 1);

@@ -37,11 +37,13 @@ MSLOT_API int mslot_read(const struct mslot_snapshot *snap, struct mslot_addr fr
 
 /*
  * mslot_write() - copy a buffer into guest memory.
- *   snap, to         as in mslot_read()
- *   buf, len_bytes   the bytes
+ *   snap        as in mslot_read()
+ *   to          guest address; need not be aligned
+ *   buf         the bytes
+ *   len_bytes   0 is allowed and does nothing
  * Naturally aligned transfers of 1, 2, 4 or 8 bytes are single-copy atomic.
  * Returns 0, -ENOENT a part has no slot, -EACCES a part is read-only, -EOVERFLOW
- *   the span wraps. Nothing is copied after an error.
+ *   the span wraps. Nothing is written after an error.
  * Context: inside the read section or hold. No allocation; no system call.
  */
 MSLOT_API int mslot_write(const struct mslot_snapshot *snap, struct mslot_addr to, const void *buf,
@@ -55,8 +57,9 @@ MSLOT_API int mslot_write(const struct mslot_snapshot *snap, struct mslot_addr t
  * Ranges of one space may overlap, as in memmove(); where two slots show the same
  * host memory, the result of a copy between them that overlaps in host memory but
  * not in gpa is a mix of old and new bytes.
- * Returns 0, -ENOENT, -EACCES `to` is read-only, -EOVERFLOW; `from` is checked
- *   first. Nothing is copied after an error.
+ * Returns 0, -ENOENT a part of either has no slot, -EACCES a part of `to` is read-only,
+ *   -EOVERFLOW a span wraps. What is wrong with `from` wins. Nothing is copied after an
+ *   error.
  * Context: inside the read section or hold. No allocation; no system call.
  */
 MSLOT_API int mslot_copy(const struct mslot_snapshot *snap, struct mslot_addr to,
@@ -73,10 +76,11 @@ MSLOT_API int mslot_clear(const struct mslot_snapshot *snap, struct mslot_addr t
 
 /*
  * mslot_load() - atomic load (sequentially consistent).
- *   snap, from   as in mslot_read(); naturally aligned
+ *   snap         as in mslot_read()
+ *   from         guest address; naturally aligned
  *   size_bytes   1, 2, 4 or 8
  *   val          receives the value, zero-extended
- * Returns 0, -EINVAL size or alignment, -ENOENT no slot.
+ * Returns 0, -EINVAL a wrong size or alignment, -ENOENT no slot.
  * Context: inside the read section or hold.
  */
 MSLOT_API int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr from,
@@ -84,10 +88,11 @@ MSLOT_API int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr fr
 
 /*
  * mslot_store() - atomic store (sequentially consistent).
- *   snap, to     as in mslot_write(); naturally aligned
+ *   snap         as in mslot_read()
+ *   to           guest address; naturally aligned
  *   size_bytes   1, 2, 4 or 8
  *   val          the value; higher bytes are ignored
- * Returns 0, -EINVAL size or alignment, -ENOENT no slot, -EACCES read-only.
+ * Returns 0, -EINVAL a wrong size or alignment, -ENOENT no slot, -EACCES a read-only slot.
  * Context: inside the read section or hold.
  */
 MSLOT_API int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to,
@@ -95,13 +100,14 @@ MSLOT_API int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr t
 
 /*
  * mslot_cmpxchg() - atomic compare and exchange (sequentially consistent).
- *   snap, at     as in mslot_write(); naturally aligned
+ *   snap         as in mslot_read()
+ *   at           guest address; naturally aligned
  *   size_bytes   1, 2, 4 or 8
  *   expected     in: the value to find, higher bytes ignored; out: the value found,
  *                zero-extended, whether it was exchanged or not
  *   desired      the value to store if it was found
- * Returns 1 exchanged, 0 not exchanged, -EINVAL size or alignment, -ENOENT no slot,
- *   -EACCES read-only.
+ * Returns 1 if exchanged, 0 if not, -EINVAL a wrong size or alignment, -ENOENT no slot,
+ *   -EACCES a read-only slot.
  * Context: inside the read section or hold.
  */
 MSLOT_API int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at,

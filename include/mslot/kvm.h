@@ -19,20 +19,21 @@ extern "C" {
 #endif
 
 /*
- * mslot_kvm_set_user_memory_region() - KVM_SET_USER_MEMORY_REGION.
+ * mslot_kvm_set_user_memory_region() - make, change or delete a slot as KVM does.
  *   map      the map
  *   region   the request; copied
+ * The counterpart of KVM_SET_USER_MEMORY_REGION.
  * Returns 0 or, in this order: -EINVAL a bad id, flag, size, gpa, hva, space, end or
  *   page count, or a delete of no slot; for an existing slot another hva, size or
  *   READONLY; -E2BIG the map's own max_slots or max_pages; -EEXIST overlap in the space;
  *   -EINVAL the end above gpa_limit; -ENOMEM; then -EDEADLK for a request that would
  *   wait (DELETE, MOVE, switching LOG_DIRTY on) inside a read section; then a
- *   listener's veto. In a listener callback of this map always -EDEADLK. (The kernel
- *   allocates before it looks at its gpa limit: only a request that fails for both
- *   reasons can tell.)
+ *   listener's veto. Before all of these -EDEADLK in a listener callback of this map,
+ *   and at the W5 limit inside a read section. (The kernel allocates before it looks at
+ *   its gpa limit: only a request that fails for both reasons can tell.)
  * Context: any thread. DELETE, MOVE and switching LOG_DIRTY on return after every
- *   read section entered before the publish has been left (holds and leases
- *   excepted), so that the caller may unmap right after. Other requests never wait.
+ *   read section entered before the publish has been left (holds excepted), so that
+ *   the caller may unmap right after. Other requests wait at the W5 limit only.
  */
 MSLOT_API int mslot_kvm_set_user_memory_region(struct mslot_map *map,
 					       const struct kvm_userspace_memory_region *region);
@@ -54,19 +55,21 @@ struct mslot_kvm_userspace_memory_region2 {
 };
 
 /*
- * mslot_kvm_set_user_memory_region2() - KVM_SET_USER_MEMORY_REGION2.
+ * mslot_kvm_set_user_memory_region2() - make, change or delete a slot, version 2.
  *   map      the map
  *   region   the request; copied; pads are ignored
- * With MSLOT_GUEST_MEMFD the slot can only be deleted afterwards (private access is
- * out of scope); the file descriptor must be open but is not used.
- * Returns, Context: as mslot_kvm_set_user_memory_region(), and -EBADF guest_memfd is
- *   not open (after the overlap check).
+ * The counterpart of KVM_SET_USER_MEMORY_REGION2. With MSLOT_GUEST_MEMFD the slot can
+ * only be deleted afterwards (private access is out of scope); the file descriptor must
+ * be open but is not used.
+ * Returns as mslot_kvm_set_user_memory_region(), and -EBADF guest_memfd is not open
+ *   (after the overlap check).
+ * Context: as mslot_kvm_set_user_memory_region().
  */
 MSLOT_API int
 mslot_kvm_set_user_memory_region2(struct mslot_map *map,
 				  const struct mslot_kvm_userspace_memory_region2 *region);
 
-/* The batched request proposed for KVM in 2022: a header, then nent entries of 64 bytes. */
+/* One request of a batch: 64 bytes. */
 struct mslot_kvm_region_entry {
 	__u32 slot;
 	__u32 flags;
@@ -77,6 +80,7 @@ struct mslot_kvm_region_entry {
 	__u8 pad[31];         /* zero */
 };
 
+/* The batched request proposed for KVM in 2022: a header, then nent entries. */
 struct mslot_kvm_region_list {
 	__u32 nent;
 	__u32 flags; /* zero */
@@ -92,8 +96,8 @@ struct mslot_kvm_region_list {
  *                  entry is to blame; only after an error; may be NULL
  * All entries take effect in one publish, for all spaces at once, or none does. Each
  * slot may be named once; only the final map must be free of overlap.
- * Returns 0 (also for nent 0), -EFAULT list_bytes too small for nent, -E2BIG nent
- *   above the map's max_edits, -EINVAL flags or pad not zero, a slot named twice, or a
+ * Returns 0 (also for nent 0), -EFAULT list_bytes too small for nent, -E2BIG more
+ *   entries than the map's max_edits, -EINVAL flags or pad not zero, a slot named twice, or a
  *   wrong invalidate_slot; otherwise as mslot_kvm_set_user_memory_region().
  * Context: as mslot_kvm_set_user_memory_region(); waits once if any entry would.
  */

@@ -31,14 +31,14 @@ struct mslot_region;
 struct mslot_hold;
 
 /* Limits that are part of the design, not options. */
-#define MSLOT_MAX_SPACES 16u
-#define MSLOT_MAX_SLOT_PAGES ((UINT64_C(1) << 31) - 1)
-#define MSLOT_DEFAULT_USER_SLOTS 32764u
-#define MSLOT_MAX_USER_SLOTS (UINT32_C(1) << 31)
+#define MSLOT_MAX_SPACES 16u                           /* spaces of a map */
+#define MSLOT_MAX_SLOT_PAGES ((UINT64_C(1) << 31) - 1) /* pages of a slot */
+#define MSLOT_DEFAULT_USER_SLOTS 32764u                /* max_user_slots if it is given as 0 */
+#define MSLOT_MAX_USER_SLOTS (UINT32_C(1) << 31)       /* max_user_slots at most */
 
 /* Slot flags; the values are those of <linux/kvm.h>. */
-#define MSLOT_LOG_DIRTY (1u << 0)
-#define MSLOT_READONLY (1u << 1)
+#define MSLOT_LOG_DIRTY (1u << 0)   /* KVM_MEM_LOG_DIRTY_PAGES */
+#define MSLOT_READONLY (1u << 1)    /* KVM_MEM_READONLY: guest writes are refused */
 #define MSLOT_GUEST_MEMFD (1u << 2) /* set only by the KVM entry points */
 
 /* ---- Map ---------------------------------------------------------------- */
@@ -52,7 +52,8 @@ struct mslot_map_options {
 	uint32_t nspaces;             /* 1 to 16; default 1 */
 	uint32_t max_user_slots;      /* ids 0..n-1 of a space are user slots, 1 to 2^31;
 				       * default 32764; ids at or above n are private */
-	uint32_t max_edits;           /* edits a transaction may hold; default 2^20 */
+	uint32_t max_edits;           /* edits a transaction may hold, at most 2^31 - 1;
+				       * default 2^20 */
 	uint64_t max_slots;           /* slots a space may hold, private ones included;
 				       * default 2^32 (no further limit) */
 	uint64_t max_pages;           /* pages all slots together may have;
@@ -60,7 +61,7 @@ struct mslot_map_options {
 	uint64_t gpa_limit;           /* first guest-physical byte no slot may reach, page
 				       * aligned; default 2^52 */
 	uint64_t hva_limit;           /* first host byte no slot may reach, page aligned;
-				       * default 0x7ffffffff000 */
+				       * default 0x7ffffffff000, less with larger pages */
 	uint64_t retired_limit_bytes; /* W5: retired memory at which a commit waits for
 				       * readers; default 4 MiB; at least 64 KiB */
 };
@@ -71,7 +72,7 @@ struct mslot_map_options {
  *   out   receives the map; owned by the caller, ended by mslot_map_destroy()
  * Returns 0, -EINVAL an option out of range, -ENOMEM, -EAGAIN the reclaimer
  *   thread cannot be started.
- * Context: any thread; not from a release callback.
+ * Context: any thread.
  * Lifetime: until mslot_map_destroy() returns 0.
  */
 MSLOT_API int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out);
@@ -119,10 +120,11 @@ struct mslot_map_stats {
 MSLOT_API int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out);
 
 /*
- * mslot_check_map() - verify every invariant of the published snapshot, the
- * node pools and the retirement queues; for tests and for the suspicious.
+ * mslot_check_map() - verify every invariant of a map.
  *   map   the map
  *   why   receives a static text naming the first broken invariant; may be NULL
+ * Walks the published snapshot, the node pools and the retirement queues; for tests and
+ * for the suspicious.
  * Returns 0, -EUCLEAN an invariant is broken, -EDEADLK in a listener callback.
  * Context: any thread; takes the writer mutex; O(slots).
  */
@@ -134,7 +136,10 @@ MSLOT_API int mslot_check_map(struct mslot_map *map, const char **why);
  * Host memory lent to maps. `release` is called exactly once (L2), on the
  * reclaimer thread with no lock held, when no snapshot reaches the region any
  * more and its creator has put it; it may commit transactions and create or put
- * regions, but mslot_wait() and mslot_map_destroy() return -EDEADLK there.
+ * regions, but mslot_wait() and mslot_map_destroy() return -EDEADLK there. One thread
+ * makes these calls for the whole process, in turn: a slow callback delays the others,
+ * and with them mslot_wait() and mslot_map_destroy() of every map. Its signals are
+ * blocked, but for those that an access raises (SIGSEGV, SIGBUS ...).
  */
 struct mslot_region_options {
 	void *hva;          /* first byte; aligned to the page size of the maps that use it */
@@ -210,7 +215,8 @@ MSLOT_API void mslot_leave(const struct mslot_snapshot *snap);
  *   snap   a snapshot entered by the caller or held already
  *   tag    text naming the holder in mslot_holders(); copied, cut at 31 bytes; may be NULL
  *   out    receives the hold; owned by the caller, ended by mslot_hold_put()
- * Returns 0, -ENOMEM.
+ * Returns 0, -ENOMEM, -EINVAL a snapshot that was never published (in a listener's
+ *   prepare(), or the empty one of a replay).
  * Context: inside a read section on snap, or while another hold on it exists.
  * Lifetime: the snapshot, its slots and their host memory stay usable until
  *   mslot_hold_put(). A hold pins only the nodes alive in it (W5), and
@@ -222,6 +228,7 @@ MSLOT_API int mslot_hold(const struct mslot_snapshot *snap, const char *tag,
 /*
  * mslot_hold_snapshot() - the snapshot that a hold keeps.
  *   hold   the hold
+ * Returns the snapshot.
  * Context: any thread. Wait-free.
  * Lifetime: usable until mslot_hold_put().
  */
@@ -252,16 +259,16 @@ struct mslot_holder {
 MSLOT_API size_t mslot_holders(struct mslot_map *map, struct mslot_holder *out, size_t nout);
 
 /*
- * mslot_wait() - wait until what commits up to `generation` removed is gone.
+ * mslot_wait() - wait until what a commit removed can no longer be reached.
  *   map         the map
  *   generation  a generation that has been published
  *   timeout_ns  < 0 waits for ever, 0 only looks
  * On success no read section and no hold can reach anything that a commit of
  * this generation or an earlier one removed, and the `release` callbacks that
  * this caused have returned.
- * Returns 0, -ETIMEDOUT (mslot_holders() says who holds), -EINVAL generation not
- *   published yet, -EDEADLK inside a read section, in a listener callback of any map
- *   or in a release callback.
+ * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds),
+ *   -EINVAL generation not published yet, -EDEADLK inside a read section, in a listener
+ *   callback of any map or in a release callback.
  * Context: any thread; may sleep.
  */
 MSLOT_API int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns);
@@ -297,6 +304,7 @@ MSLOT_API void mslot_slot_info_get(const struct mslot_slot *slot, struct mslot_s
 /*
  * mslot_snapshot_generation() - how many effective commits preceded the snapshot.
  *   snap   snapshot entered or held
+ * Returns the number; 0 for a map that never changed.
  * Context: inside the read section or hold. Wait-free.
  */
 MSLOT_API uint64_t mslot_snapshot_generation(const struct mslot_snapshot *snap);
@@ -304,14 +312,16 @@ MSLOT_API uint64_t mslot_snapshot_generation(const struct mslot_snapshot *snap);
 /*
  * mslot_snapshot_nslots() - slots in one space of the snapshot.
  *   snap    snapshot entered or held
- *   space   the space; one that does not exist has 0
+ *   space   the space
+ * Returns the number; 0 for a space that does not exist.
  * Context: inside the read section or hold. Wait-free.
  */
 MSLOT_API uint64_t mslot_snapshot_nslots(const struct mslot_snapshot *snap, uint32_t space);
 
 /*
  * mslot_snapshot_npages() - pages of all slots of all spaces.
- *   snap    snapshot entered or held
+ *   snap   snapshot entered or held
+ * Returns the number.
  * Context: inside the read section or hold. Wait-free.
  */
 MSLOT_API uint64_t mslot_snapshot_npages(const struct mslot_snapshot *snap);
@@ -333,13 +343,13 @@ struct mslot_hint {
  *   gpa     guest-physical byte address; need not be aligned
  * Returns the slot, or NULL where there is none (MMIO) or no such space.
  * Context: inside the read section or hold. Wait-free.
- * Lifetime: as the snapshot.
+ * Lifetime: the slot is usable until the section or hold ends (R3).
  */
 MSLOT_API const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t space,
 					      uint64_t gpa);
 
 /*
- * mslot_find_hint() - mslot_find() that looks at the caller's hint first.
+ * mslot_find_hint() - the slot at a guest-physical address, by way of the last one found.
  *   snap, space, gpa   as in mslot_find()
  *   hint               the caller's; updated when a slot is found
  * Returns, Context, Lifetime: as mslot_find().
@@ -352,13 +362,14 @@ MSLOT_API const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *
  * mslot_find_id() - the slot with a given name.
  *   snap   snapshot entered or held
  *   key    space and id
- * Returns the slot or NULL.
+ * Returns the slot, or NULL where there is none.
  * Context: inside the read section or hold. Wait-free.
- * Lifetime: as the snapshot.
+ * Lifetime: as mslot_find().
  */
 MSLOT_API const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap,
 						 struct mslot_key key);
 
+/* Where to look when no slot covers the address. */
 enum mslot_nearest {
 	MSLOT_AT_OR_BELOW, /* the slot at gpa, else the last one that ends at or below it */
 	MSLOT_AT_OR_ABOVE, /* the slot at gpa, else the first one that starts above it */
@@ -368,9 +379,9 @@ enum mslot_nearest {
  * mslot_find_nearest() - the slot at an address or its neighbour.
  *   snap, space, gpa   as in mslot_find()
  *   which              the side to look at when no slot covers gpa
- * Returns the slot or NULL.
+ * Returns the slot, or NULL where there is none on that side.
  * Context: inside the read section or hold. Wait-free.
- * Lifetime: as the snapshot.
+ * Lifetime: as mslot_find().
  */
 MSLOT_API const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap,
 						      uint32_t space, uint64_t gpa,
@@ -417,12 +428,13 @@ MSLOT_API void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapsh
  *   iter   started by mslot_iter_gpa() or mslot_iter_hva()
  * Returns the slot, or NULL at the end (and ever after).
  * Context: inside the read section or hold. Wait-free.
- * Lifetime: as the snapshot.
+ * Lifetime: as mslot_find().
  */
 MSLOT_API const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter);
 
 /* ---- Translation -------------------------------------------------------- */
 
+/* What is going to be done with guest memory. */
 enum mslot_access {
 	MSLOT_READ = 0,
 	MSLOT_WRITE = 1,
@@ -442,7 +454,7 @@ struct mslot_span {
  *   span       what to translate
  *   seg, nseg  out array, entries; owned by the caller
  * Segments are in order and are cut at slot edges, nowhere else.
- * Returns segments (> 0), -ENOENT a part has no slot (MMIO), -EACCES a write
+ * Returns the number of segments (> 0), -ENOENT a part has no slot (MMIO), -EACCES a write
  *   meets a read-only slot, -ENOSPC nseg too small, -EOVERFLOW the span wraps,
  *   -EINVAL len_bytes is 0 or access unknown. The first byte that fails decides
  *   between -ENOENT, -EACCES and -ENOSPC. A space that does not exist has no slots.
@@ -451,6 +463,26 @@ struct mslot_span {
  */
 MSLOT_API int mslot_translate(const struct mslot_snapshot *snap, const struct mslot_span *span,
 			      struct iovec *seg, size_t nseg);
+
+/* ---- Showing a snapshot ------------------------------------------------- */
+
+/*
+ * mslot_dump() - a snapshot as text, one line a slot.
+ *   snap    snapshot entered or held
+ *   write   receives one whole line a call, newline included; nonzero stops the dump
+ *   ctx     given to write
+ * The text is a trace, which `mslot replay` and `mslot map` read (mslot(1)): two comment
+ * lines, then an ADD request for each slot by rising (space, gpa), all of one group; the
+ * host address is a number. Private slots and those with MSLOT_GUEST_MEMFD, which a trace
+ * cannot ask for, are lines of the same fields behind the comment marks "#private " and
+ * "#guest_memfd ". Equal slots make equal text. (A trace holds ids up to 65535, and the
+ * command's map has the default limits.)
+ * Returns 0, or what write returned if that was not 0.
+ * Context: inside the read section or hold; write runs in it. No allocation; no system
+ *   call but those of write.
+ */
+MSLOT_API int mslot_dump(const struct mslot_snapshot *snap,
+			 int (*write)(void *ctx, const char *text, size_t len_bytes), void *ctx);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@ struct mslot_slot_def {
 	uint32_t flags;              /* MSLOT_LOG_DIRTY, MSLOT_READONLY */
 };
 
+/* What an edit does, and the fields of struct mslot_edit that it looks at. */
 enum mslot_edit_kind {
 	MSLOT_EDIT_CREATE = 1, /* def: a slot that does not exist yet */
 	MSLOT_EDIT_DELETE,     /* def.key */
@@ -38,7 +39,7 @@ enum mslot_edit_kind {
 	MSLOT_EDIT_MOVE,       /* def.key, def.gpa */
 	MSLOT_EDIT_SET_FLAGS,  /* def.key, def.flags */
 	MSLOT_EDIT_RESIZE,     /* def.key, def.gpa, def.len_bytes: grow or shrink at either end; the
-				* new range meets the old one and kept pages keep their host memory */
+				* new range overlaps the old one, kept pages keep their host memory */
 	MSLOT_EDIT_REPLACE,    /* def.key, def.region, def.offset_bytes: new host memory */
 	MSLOT_EDIT_SPLIT,      /* def.key, parts */
 	MSLOT_EDIT_MERGE,      /* def.key, parts */
@@ -59,6 +60,7 @@ struct mslot_part {
 
 #define MSLOT_EDIT_PRIVATE (1u << 0) /* the edit names private ids, and only those */
 
+/* One edit, for mslot_txn_add(). */
 struct mslot_edit {
 	enum mslot_edit_kind kind;
 	uint32_t edit_flags;       /* MSLOT_EDIT_PRIVATE */
@@ -79,9 +81,10 @@ struct mslot_edit {
 MSLOT_API int mslot_txn_begin(struct mslot_map *map, struct mslot_txn **out);
 
 /*
- * mslot_txn_add() - add one edit; mslot_txn_create() and the others are short for it.
+ * mslot_txn_add() - add one edit.
  *   txn    the transaction
  *   edit   the edit; copied, parts included; its region gets a reference of the transaction
+ * mslot_txn_create() and the other verbs are short for it.
  * Returns the index of the edit (>= 0), -ENOMEM, -E2BIG the transaction holds
  *   max_edits edits or the edit has more than max_edits parts. Nothing else is checked
  *   before commit. After an error the transaction is as before.
@@ -90,54 +93,62 @@ MSLOT_API int mslot_txn_begin(struct mslot_map *map, struct mslot_txn **out);
 MSLOT_API int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit);
 
 /*
- * mslot_txn_create() - add a MSLOT_EDIT_CREATE.
- *   txn, def   as in mslot_txn_add()
+ * mslot_txn_create() - add an edit: a new slot.
+ *   txn   as in mslot_txn_add()
+ *   def   the slot, which does not exist yet
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_create(struct mslot_txn *txn, const struct mslot_slot_def *def);
 
 /*
- * mslot_txn_delete() - add a MSLOT_EDIT_DELETE.
- *   txn, key   the slot to delete
+ * mslot_txn_delete() - add an edit: an existing slot goes.
+ *   txn   as in mslot_txn_add()
+ *   key   the slot
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_delete(struct mslot_txn *txn, struct mslot_key key);
 
 /*
- * mslot_txn_redefine() - add a MSLOT_EDIT_REDEFINE.
- *   txn, def   the complete new definition of an existing slot
+ * mslot_txn_redefine() - add an edit: another definition for a slot.
+ *   txn   as in mslot_txn_add()
+ *   def   the complete new definition of an existing slot
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_redefine(struct mslot_txn *txn, const struct mslot_slot_def *def);
 
 /*
- * mslot_txn_move() - add a MSLOT_EDIT_MOVE.
- *   txn, key   the slot
- *   gpa        its new first guest-physical byte
+ * mslot_txn_move() - add an edit: another guest-physical address for a slot.
+ *   txn   as in mslot_txn_add()
+ *   key   the slot
+ *   gpa   its new first guest-physical byte
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_move(struct mslot_txn *txn, struct mslot_key key, uint64_t gpa);
 
 /*
- * mslot_txn_set_flags() - add a MSLOT_EDIT_SET_FLAGS.
- *   txn, key   the slot
- *   flags      all flags it shall have
+ * mslot_txn_set_flags() - add an edit: other flags for a slot.
+ *   txn     as in mslot_txn_add()
+ *   key     the slot
+ *   flags   all flags it shall have
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_set_flags(struct mslot_txn *txn, struct mslot_key key, uint32_t flags);
 
 /*
- * mslot_txn_resize() - add a MSLOT_EDIT_RESIZE.
- *   txn, key   the slot
- *   range      its new guest-physical range
+ * mslot_txn_resize() - add an edit: a slot grows or shrinks at either end.
+ *   txn     as in mslot_txn_add()
+ *   key     the slot
+ *   range   its new guest-physical range, which overlaps the old one
+ * Pages that are kept keep their host memory; new ones extend it in the region.
  * Returns, Context: as mslot_txn_add().
  */
 MSLOT_API int mslot_txn_resize(struct mslot_txn *txn, struct mslot_key key,
 			       struct mslot_range range);
 
 /*
- * mslot_txn_replace() - add a MSLOT_EDIT_REPLACE.
- *   txn, key       the slot
+ * mslot_txn_replace() - add an edit: other host memory for a slot.
+ *   txn            as in mslot_txn_add()
+ *   key            the slot
  *   region         the new host memory
  *   offset_bytes   of the slot's gpa in it
  * Returns, Context: as mslot_txn_add().
@@ -146,8 +157,9 @@ MSLOT_API int mslot_txn_replace(struct mslot_txn *txn, struct mslot_key key,
 				struct mslot_region *region, uint64_t offset_bytes);
 
 /*
- * mslot_txn_split() - add a MSLOT_EDIT_SPLIT.
- *   txn, key        the source
+ * mslot_txn_split() - add an edit: a slot becomes several.
+ *   txn             as in mslot_txn_add()
+ *   key             the source
  *   parts, nparts   where it is cut and the ids of the new slots
  * Returns, Context: as mslot_txn_add().
  */
@@ -155,8 +167,9 @@ MSLOT_API int mslot_txn_split(struct mslot_txn *txn, struct mslot_key key,
 			      const struct mslot_part *parts, size_t nparts);
 
 /*
- * mslot_txn_merge() - add a MSLOT_EDIT_MERGE.
- *   txn, key        the slot that remains
+ * mslot_txn_merge() - add an edit: several slots become one.
+ *   txn             as in mslot_txn_add()
+ *   key             the slot that remains
  *   parts, nparts   the slots that become part of it
  * Returns, Context: as mslot_txn_add().
  */
@@ -175,13 +188,15 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 #define MSLOT_COMMIT_DRY_RUN (1u << 0)       /* validate only; listeners are not asked */
 #define MSLOT_COMMIT_IF_GENERATION (1u << 1) /* -EAGAIN unless the generation is as given */
 
+/* Options of mslot_txn_commit(). */
 struct mslot_commit_options {
 	uint32_t flags;
 	uint64_t generation; /* for MSLOT_COMMIT_IF_GENERATION */
 };
 
-#define MSLOT_NO_EDIT UINT32_MAX
+#define MSLOT_NO_EDIT UINT32_MAX /* instead of an index: no edit is to blame */
 
+/* Outcome of mslot_txn_commit(). */
 struct mslot_commit_result {
 	uint64_t generation;  /* of the map after the call, whether it changed or not */
 	uint32_t failed_edit; /* index of the edit to blame, or MSLOT_NO_EDIT */
@@ -204,16 +219,18 @@ struct mslot_commit_result {
  *   5 each edit in rising order: kind, edit flags, space, id class, an id named
  *     twice in the transaction, existence, and every field of its results
  *     (alignment, size, wrap, flags, region bounds, hva)  -EINVAL
- *   6 the final map, blaming the last edit that added slots (or pages) in that
- *     space (or at all): max_slots, max_pages             -E2BIG
+ *   6 the final map, blaming the last edit that added slots in the lowest space
+ *     with too many, then the last that added pages: max_slots, max_pages   -E2BIG
  *   7 the final map, blaming the first edit of which a result overlaps another
  *     slot of its space                                   -EEXIST
  *   8 the first edit with a result beyond gpa_limit       -EINVAL
- *   9 allocation                                          -ENOMEM
+ *   9 allocation (memory for the checks themselves comes before 5)   -ENOMEM
  *  10 a listener's veto                                   its errno
- * A result that equals the slot as it is counts as no change and is never blamed in 6 to
- * 8; when nothing changes nothing is published and the generation stays (W3).
- * Returns 0 or one of the above; the map is as before after an error (W1).
+ * A result that equals the slot as it is counts as no change and is never blamed by the
+ * checks of the final map. When nothing changes nothing is published and the generation
+ * stays (W3).
+ * Returns 0 or the error of the first check that fails. The map is as before after an
+ *   error (W1).
  * Context: the transaction's thread, also inside read sections and release
  *   callbacks. Serializes with other writers; never waits for readers below the W5
  *   limit (W4).
@@ -223,6 +240,7 @@ MSLOT_API int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_
 
 /* ---- Difference --------------------------------------------------------- */
 
+/* What changed. */
 enum mslot_diff_kind {
 	MSLOT_DIFF_ADDED = 1,   /* no slot before */
 	MSLOT_DIFF_REMOVED,     /* no slot after */
@@ -231,7 +249,7 @@ enum mslot_diff_kind {
 	MSLOT_DIFF_REHOMED,     /* same translation and flags; a slot of another id */
 };
 
-/* One range of guest frames of which one thing changed; kinds win in the order above. */
+/* One range of guest frames of which one thing changed; the first kind that fits wins. */
 struct mslot_diff_seg {
 	enum mslot_diff_kind kind;
 	uint32_t space;
@@ -278,9 +296,12 @@ MSLOT_API void mslot_diff_destroy(struct mslot_diff *diff);
 
 /*
  * Callbacks of one who caches translations. All run on the committing thread with
- * the map's writer mutex held: they may read, hold and diff snapshots, but writer
- * calls on the same map and mslot_wait() return -EDEADLK. Slots in the diff are
- * usable during the callback, longer only under a hold.
+ * the map's writer mutex held: they may read and diff snapshots, but writer calls on the
+ * same map and mslot_wait() return -EDEADLK. Slots in the diff are usable during the
+ * callback, longer only under a hold; before commit() the new snapshot, and during a
+ * replay the empty old one, cannot be held (-EINVAL). A commit to another map may meet
+ * that map's W5 limit, where it cannot wait (-EDEADLK): mirror a map from a thread of its
+ * own, or do the work that can fail in prepare().
  */
 struct mslot_listener_ops {
 	/*
@@ -288,8 +309,7 @@ struct mslot_listener_ops {
 	 * value counts as -ECANCELED). The new snapshot is not published yet. May be NULL.
 	 */
 	int (*prepare)(void *ctx, const struct mslot_diff *diff);
-	/* A listener after this one vetoed, or an allocation failed: undo prepare(). May be NULL.
-	 */
+	/* A listener after this one vetoed: undo prepare(). May be NULL. */
 	void (*abort)(void *ctx, const struct mslot_diff *diff);
 	/* The new snapshot is published. Cannot fail. May be NULL. */
 	void (*commit)(void *ctx, const struct mslot_diff *diff);
@@ -297,8 +317,7 @@ struct mslot_listener_ops {
 
 struct mslot_listener;
 
-#define MSLOT_LISTENER_REPLAY (1u << 0) /* prepare() and commit() run for the current map at once  \
-					 */
+#define MSLOT_LISTENER_REPLAY (1u << 0) /* prepare() and commit() run for the current map */
 
 /*
  * mslot_listener_add() - call back at every effective commit from now on.

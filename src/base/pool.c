@@ -174,7 +174,8 @@ static const char *slab_check(const struct pool *pool, const struct pool_slab *s
 	if (listed + (slab->nnodes - slab->fresh) != slab->nfree)
 		return "pool: nfree differs from the free list";
 	for (p = pool->partial[slab->class_bytes / 8]; p && p != slab; p = p->part_next)
-		;
+		if (p->nfree == p->nnodes && slab->nfree == slab->nnodes)
+			return "pool: a class keeps two free slabs";
 	if ((p == slab) != (slab->nfree > 0))
 		return "pool: a slab is on the wrong list";
 	return NULL;

@@ -3,9 +3,9 @@
  * pool.h - pools of small nodes that a single writer owns.
  *
  * A pool hands out nodes of 8-byte size classes up to POOL_MAX_BYTES, cut from
- * aligned slabs; a free node goes back to its slab, and a slab that is wholly free
- * goes back to the system as soon as its class has another one with room. No lock:
- * the caller serialises (the map's writer mutex).
+ * aligned slabs; a free node goes back to its slab, and a slab that becomes wholly free
+ * goes back to the system unless it is its class's only one with room. No lock: the
+ * caller serialises (the map's writer mutex).
  *
  * Every node starts with a struct pool_link. The pool itself uses only `next`, and
  * only while the node is free; owners use both fields to list nodes that they have

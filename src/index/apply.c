@@ -183,7 +183,10 @@ static bool edits_valid(const struct index_edit *edits, size_t n, bool ties)
 
 	for (i = 0; i < n; i++, before = e) {
 		e = &edits[i].entry;
-		if (edits[i].op == INDEX_PUT ? !entry_valid(e, ties) : !ties && e->tie != 0)
+		/* No entry starts at the last value, and searches rely on not being asked. */
+		if (e->start == UINT64_MAX || (!ties && e->tie != 0))
+			return false;
+		if (edits[i].op == INDEX_PUT && e->end <= e->start)
 			return false;
 		if (before && !key_less(before->start, before->tie, e->start, e->tie))
 			return false;

@@ -82,7 +82,8 @@ void index_batch_fini(struct index_batch *batch);
  * tree in *out (may be the same struct). n == 0 copies the root.
  * Returns 0, -ENOMEM, or -EINVAL: edits unsorted, a REMOVE of an absent key, a tie
  * in a tree without ties, end <= start. After an error *out is untouched and the
- * caller must index_batch_rollback() the whole batch.
+ * caller must index_batch_rollback() the whole batch. A single edit that neither splits
+ * nor merges nodes takes no memory but that of the nodes it copies.
  */
 int index_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out);
@@ -123,7 +124,7 @@ struct index_cursor {
 	uint8_t pos[INDEX_MAX_DEPTH];
 };
 
-/* Position on the first entry that overlaps [start, end). */
+/* Position on the first entry that overlaps [start, end); with start >= end none does. */
 void index_cursor_init(struct index_cursor *cur, const struct index_root *root, uint64_t start,
 		       uint64_t end);
 /* The entry at the cursor, which then advances; false at the end. */

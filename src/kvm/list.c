@@ -72,7 +72,7 @@ static int scan_entry(struct list_scan *scan, uint32_t index,
 		return -EINVAL;
 	if (plan.change == KVM_CHANGE_NONE)
 		return 0;
-	err = kvm_request_add(scan->map, scan->txn, &req, plan.change);
+	err = kvm_request_add(scan->map, scan->txn, &req, &plan);
 	if (err < 0)
 		return err;
 	scan->entry_of_edit[scan->nedits++] = index;

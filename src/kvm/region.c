@@ -49,7 +49,7 @@ static int commit_one(struct mslot_map *map, const struct kvm_request *req,
 
 	err = mslot_txn_begin(map, &txn);
 	if (!err) {
-		err = kvm_request_add(map, txn, req, plan->change);
+		err = kvm_request_add(map, txn, req, plan);
 		if (err >= 0)
 			err = kvm_commit(txn, plan->waits, late_errno, NULL);
 		mslot_txn_abort(txn);

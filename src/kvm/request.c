@@ -88,6 +88,8 @@ static int infer_change_of(const struct kvm_request *req, const struct mslot_slo
 	else
 		plan->change = KVM_CHANGE_NONE;
 	plan->waits = plan->change == KVM_CHANGE_MOVE || changed & req->flags & MSLOT_LOG_DIRTY;
+	plan->region = old->region;
+	plan->offset_bytes = old->offset_bytes;
 	return 0;
 }
 
@@ -130,23 +132,25 @@ int kvm_request_plan(struct mslot_map *map, const struct kvm_request *req, struc
 }
 
 int kvm_request_add(struct mslot_map *map, struct mslot_txn *txn, const struct kvm_request *req,
-		    enum kvm_change change)
+		    const struct kvm_plan *plan)
 {
-	const struct mslot_slot_def def = {
+	struct mslot_slot_def def = {
 	    .key = req->key,
 	    .gpa = req->gpa,
 	    .len_bytes = req->len_bytes,
-	    .region = map_kvm_region(map),
-	    .offset_bytes = req->hva,
+	    .region = plan->region,
+	    .offset_bytes = plan->offset_bytes,
 	    .flags = req->flags,
 	};
 
-	assert(change != KVM_CHANGE_NONE);
-	if (change == KVM_CHANGE_DELETE)
+	assert(plan->change != KVM_CHANGE_NONE);
+	if (plan->change == KVM_CHANGE_DELETE)
 		return mslot_txn_delete(txn, req->key);
-	if (change == KVM_CHANGE_CREATE)
-		return mslot_txn_create(txn, &def);
-	return mslot_txn_redefine(txn, &def);
+	if (plan->change != KVM_CHANGE_CREATE)
+		return mslot_txn_redefine(txn, &def);
+	def.region = map_kvm_region(map);
+	def.offset_bytes = req->hva;
+	return mslot_txn_create(txn, &def);
 }
 
 int kvm_commit(struct mslot_txn *txn, bool waits, int late_errno,

@@ -32,6 +32,12 @@ enum kvm_change {
 struct kvm_plan {
 	enum kvm_change change;
 	bool waits; /* the caller relies on old readers being gone */
+	/*
+	 * MOVE and FLAGS: the host memory that the slot keeps. It need not be the built-in
+	 * region: a transaction may have made the slot, and its owner counts on being asked.
+	 */
+	struct mslot_region *region;
+	uint64_t offset_bytes;
 };
 
 /* The slot number of KVM's structs: id in bits 0-15, space in bits 16-31. */
@@ -56,7 +62,7 @@ int kvm_request_plan(struct mslot_map *map, const struct kvm_request *req, struc
 
 /* Add the edit of a change other than NONE. Returns as mslot_txn_add(). */
 int kvm_request_add(struct mslot_map *map, struct mslot_txn *txn, const struct kvm_request *req,
-		    enum kvm_change change);
+		    const struct kvm_plan *plan);
 
 /*
  * Commit edits made by kvm_request_add(). `waits` if any of their plans does;

@@ -241,6 +241,7 @@ static int build(struct commit *c)
 	next->npages = c->npages;
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
+	next->transient = true;
 	return build_indexes(c);
 }
 
@@ -289,6 +290,7 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	bool release;
 
 	PERTURB(BEFORE_PUBLISH);
+	c->next->transient = false;
 	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
 	rcu_publish(&map->snapshot, c->next);
 	/*

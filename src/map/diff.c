@@ -166,7 +166,7 @@ static int sweep_space(struct sweep *s)
 		a_start = a ? u64_max(a->base_gfn, pos) : UINT64_MAX;
 		pos = u64_min(a_start, b_start);
 		/* The range ends where its own slots end or where the other side begins. */
-		if (a_start == b_start) {
+		if (a && b && a_start == b_start) {
 			end = u64_min(slot_end_gfn(a), slot_end_gfn(b));
 		} else if (b_start < a_start) {
 			end = u64_min(slot_end_gfn(b), a_start);

@@ -2,17 +2,22 @@
 /*
  * fork.c - a child of fork() may go on using its copy of every map.
  *
- * prepare takes every lock in order (list, each map's writer mutex and holds_lock, the
- * reclaimer's lock, liburcu's), so that the child's copy is consistent; parent and child
- * give them back in reverse. In the child the reclaimer is gone and starts again with the
- * next request; sections of other threads are forgotten by liburcu.
+ * prepare() takes every lock, so that the child's copy is consistent; parent() and child()
+ * give them back. In the child the reclaimer is gone and starts again with the next
+ * request; sections of other threads are forgotten by liburcu.
  *
- * A fork in a listener callback finds this thread as the owner of that map's writer mutex
- * and leaves it alone. A fork inside a read section cannot take liburcu's locks without a
- * risk of deadlock (a grace period in progress waits for this very section): it leaves
- * them alone, and the child may only exec or exit.
+ * Order: liburcu's locks first, with none of ours held, because a grace period in progress
+ * may wait for a reader that wants one of ours. Then the list and, by trying, the writer
+ * mutexes: their owners may want each other's, or the list, in any order (a listener may
+ * commit to another map, or create one), so whoever cannot have all gives all back. Last
+ * each holds_lock and the reclaimer's lock, whose owners wait for nothing else.
+ *
+ * A fork inside a read section or in a listener callback would wait for itself in liburcu:
+ * it leaves liburcu's locks alone, and the child may only exec or exit.
  */
 #include "map/fork.h"
+
+#include <sched.h>
 
 #include "base/rcu.h"
 #include "map/reclaim.h"
@@ -20,55 +25,73 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct mslot_map *maps;
-static bool rcu_locked; /* under list_lock, between prepare and parent or child */
+static bool rcu_locked; /* under list_lock, between prepare() and parent() or child() */
 
-static void prepare(void)
+/* Give back the maps before `end`; NULL for all. */
+static void unlock_maps(const struct mslot_map *end)
 {
 	struct mslot_map *map;
 
-	pthread_mutex_lock(&list_lock);
-	for (map = maps; map; map = map->all_next) {
-		if (!map_owned(map))
-			pthread_mutex_lock(&map->writer);
-		pthread_mutex_lock(&map->holds_lock);
-	}
-	reclaimer_before_fork();
-	rcu_locked = !rcu_in_section();
-	if (rcu_locked)
-		rcu_before_fork();
-}
-
-static void unlock_maps(void)
-{
-	struct mslot_map *map;
-
-	for (map = maps; map; map = map->all_next) {
+	for (map = maps; map != end; map = map->all_next) {
 		pthread_mutex_unlock(&map->holds_lock);
 		if (!map_owned(map))
 			pthread_mutex_unlock(&map->writer);
 	}
 }
 
+static bool trylock_maps(void)
+{
+	struct mslot_map *map;
+
+	for (map = maps; map; map = map->all_next) {
+		if (!map_owned(map) && pthread_mutex_trylock(&map->writer)) {
+			unlock_maps(map);
+			return false;
+		}
+		pthread_mutex_lock(&map->holds_lock);
+	}
+	return true;
+}
+
+static void prepare(void)
+{
+	bool with_rcu = !map_wait_deadlocks(0);
+
+	if (with_rcu)
+		rcu_before_fork();
+	pthread_mutex_lock(&list_lock);
+	while (!trylock_maps()) {
+		pthread_mutex_unlock(&list_lock);
+		sched_yield();
+		pthread_mutex_lock(&list_lock);
+	}
+	rcu_locked = with_rcu;
+	reclaimer_before_fork();
+}
+
 static void parent(void)
 {
-	if (rcu_locked)
-		rcu_after_fork_parent();
+	bool with_rcu = rcu_locked;
+
 	reclaimer_after_fork(false);
-	unlock_maps();
+	unlock_maps(NULL);
 	pthread_mutex_unlock(&list_lock);
+	if (with_rcu)
+		rcu_after_fork_parent();
 }
 
 static void child(void)
 {
+	bool with_rcu = rcu_locked;
 	struct mslot_map *map;
 
-	if (rcu_locked)
-		rcu_after_fork_child();
 	reclaimer_after_fork(true);
 	for (map = maps; map; map = map->all_next)
 		reclaimer_requeue(map);
-	unlock_maps();
+	unlock_maps(NULL);
 	pthread_mutex_unlock(&list_lock);
+	if (with_rcu)
+		rcu_after_fork_child();
 }
 
 static void register_handlers(void)

@@ -27,10 +27,12 @@
 
 int mslot_hold(const struct mslot_snapshot *snap, const char *tag, struct mslot_hold **out)
 {
-	struct mslot_hold *hold = mem_zalloc(sizeof(*hold));
+	struct mslot_hold *hold, *after;
 	struct mslot_map *map = snap->map;
-	struct mslot_hold *after;
 
+	if (snap->transient)
+		return -EINVAL;
+	hold = mem_zalloc(sizeof(*hold));
 	if (!hold)
 		return -ENOMEM;
 	hold->snap = snap;

@@ -65,6 +65,7 @@ static struct mslot_snapshot *empty_snapshot(const struct mslot_snapshot *like)
 	snap->nspaces = like->nspaces;
 	snap->page_shift = like->page_shift;
 	snap->bytes = snapshot_bytes(like->nspaces);
+	snap->transient = true;
 	return snap;
 }
 

@@ -41,6 +41,11 @@ static void note_owner(struct mslot_map *map)
 
 void map_lock(struct mslot_map *map)
 {
+	/*
+	 * Before the mutex: a fork holds liburcu's registry while it tries our mutexes, and a
+	 * first section in a listener callback would wait for it with the mutex held.
+	 */
+	rcu_thread_register();
 	pthread_mutex_lock(&map->writer);
 	note_owner(map);
 }
@@ -105,8 +110,8 @@ static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)
 	snap->map = map;
 	snap->serial = snapshot_serial();
 	snap->bytes = pool_node_bytes(snap);
-	snap->nspaces = map->opt.nspaces;
-	snap->page_shift = map->opt.page_shift;
+	snap->nspaces = (uint16_t)map->opt.nspaces;
+	snap->page_shift = (uint8_t)map->opt.page_shift;
 	snap->hva.ties = true;
 }
 

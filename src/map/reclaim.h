@@ -23,7 +23,7 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches);
 /* A commit's share: cheap when there is nothing to do. Writer mutex held. */
 static inline void reclaim_some(struct mslot_map *map)
 {
-	/* Relaxed: a stale value only delays recycling. */
+	/* A stale value only delays recycling. */
 	if (map->retired_head && map->retired_head->generation <
 				     atomic_load_explicit(&map->graced, memory_order_acquire))
 		reclaim_run(map, 4);

@@ -156,11 +156,27 @@ static void *reclaimer_main(void *arg)
 	return NULL;
 }
 
-/* `lock` held. The application's signals stay with its own threads. */
+/*
+ * The application's signals stay with its own threads, but for those that an access of a
+ * release callback itself raises: blocked, they would kill the process.
+ */
+static void block_signals(sigset_t *old)
+{
+	static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	sigset_t set;
+	size_t i;
+
+	sigfillset(&set);
+	for (i = 0; i < sizeof(synchronous) / sizeof(*synchronous); i++)
+		sigdelset(&set, synchronous[i]);
+	pthread_sigmask(SIG_BLOCK, &set, old);
+}
+
+/* `lock` held. */
 static int start(void)
 {
 	pthread_attr_t attr;
-	sigset_t all, old;
+	sigset_t old;
 	pthread_t thread;
 	int err;
 
@@ -169,8 +185,7 @@ static int start(void)
 	pthread_once(&conds_once, conds_init);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
+	block_signals(&old);
 	err = pthread_create(&thread, &attr, reclaimer_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
@@ -243,6 +258,9 @@ uint64_t reclaimer_released_target(void)
 	uint64_t target;
 
 	pthread_mutex_lock(&lock);
+	/* In the child of a fork nobody may have asked for the thread yet. */
+	if (releases)
+		(void)start();
 	target = releases_queued;
 	pthread_mutex_unlock(&lock);
 	return target;

@@ -33,8 +33,9 @@ struct mslot_snapshot {
 	uint64_t serial; /* unique in the process: key of hints */
 	uint64_t npages;
 	uint64_t bytes; /* this struct, all slots, all index nodes */
-	uint32_t nspaces;
-	uint32_t page_shift;
+	uint16_t nspaces;
+	uint8_t page_shift;
+	bool transient;        /* never to be held: not published yet, or made for a replay */
 	struct index_root hva; /* (hva, slot name) -> slot; ranges of bytes */
 	struct index_root id;  /* slot name -> slot */
 

@@ -53,7 +53,7 @@ static int grow(struct mslot_txn *txn)
 }
 
 /* Copy the parts and take the region reference of a stored edit. */
-static int own(struct mslot_edit *edit)
+static int own(struct mslot_edit *edit, const struct mslot_region *built_in)
 {
 	struct mslot_part *parts = NULL;
 	size_t bytes;
@@ -70,7 +70,12 @@ static int own(struct mslot_edit *edit)
 		memcpy(parts, edit->parts, bytes);
 		edit->parts = parts;
 	}
-	if (!has_region(edit->kind))
+	/*
+	 * The built-in region of another map ends with that map, whatever is counted: it is no
+	 * region here, and commit says so.
+	 */
+	if (!has_region(edit->kind) ||
+	    (edit->def.region && edit->def.region->built_in && edit->def.region != built_in))
 		edit->def.region = NULL;
 	if (edit->def.region)
 		region_get(edit->def.region);
@@ -83,8 +88,9 @@ int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
 
 	if (txn->nedits >= txn->map->opt.max_edits)
 		return -E2BIG;
-	/* Names are what a commit's memory is proportional to: parts count like edits. */
-	if (has_parts(edit->kind) && edit->nparts > txn->map->opt.max_edits)
+	/* Names are what a commit's memory is proportional to, and what it counts in 32 bits. */
+	if (has_parts(edit->kind) &&
+	    (edit->nparts > txn->map->opt.max_edits || txn->nparts + edit->nparts > INT32_MAX))
 		return -E2BIG;
 	if (txn->nedits == txn->capacity) {
 		err = grow(txn);
@@ -92,7 +98,7 @@ int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
 			return err;
 	}
 	txn->edits[txn->nedits] = *edit;
-	err = own(&txn->edits[txn->nedits]);
+	err = own(&txn->edits[txn->nedits], &txn->map->kvm_region);
 	if (err)
 		return err;
 	txn->nparts += txn->edits[txn->nedits].nparts;

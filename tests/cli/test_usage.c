@@ -20,17 +20,17 @@ static void assert_contains(const char *text, const char *part)
 
 static void help_goes_to_stdout_and_names_every_verb(void **state)
 {
-	static const char *const verb[] = {"oracle", "replay", "bench"};
+	static const char *const verb[] = {"oracle", "replay", "map", "bench"};
 	struct run r;
 
 	(void)state;
 	run_cli(&r, (const char *const[]){"--help", NULL});
 	assert_int_equal(r.status, 0);
 	assert_string_equal(r.err, "");
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		assert_contains(r.out, verb[i]);
 	run_free(&r);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		run_cli(&r, (const char *const[]){verb[i], "--help", NULL});
 		assert_int_equal(r.status, 0);
 		assert_string_equal(r.err, "");

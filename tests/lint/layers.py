@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
 """layers.py [ROOT | --self-test] - no #include points up the layers.
 
@@ -19,7 +19,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULT
 
 def resolve(root, path, name):
     """The file of the tree that a quoted include means, or None."""
-    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", ""):
+    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "fuzz", ""):
         candidate = os.path.normpath(os.path.join(base, name))
         # NAME.in is a file that the build fills in.
         if any(os.path.isfile(os.path.join(root, candidate + end)) for end in ("", ".in")):
@@ -63,7 +63,7 @@ def judge(root, path, bracket, name):
 
 def check(root):
     """Yield a finding for each include that breaks a rule."""
-    for path in source.files(root, ("include", "src", "tests") + CLIENTS, (".c", ".h")):
+    for path in source.files(root, ("include", "src", "tests", "fuzz") + CLIENTS, (".c", ".h")):
         text = source.read(root, path)
         for match in INCLUDE.finditer(text):
             why = judge(root, path, *match.groups())

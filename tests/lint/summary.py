@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
 """summary.py - scripts/test-summary tells failures from passes, whatever they look like."""
 import json

@@ -49,7 +49,7 @@ static void fail(const struct twin *tw, const char *what, const char *cond)
 
 static uint64_t pick(struct twin *tw, uint64_t below)
 {
-	return naive_random(&tw->rng) % below;
+	return nindex_random(&tw->rng) % below;
 }
 
 static struct version *newest(struct twin *tw)
@@ -120,7 +120,7 @@ static size_t make_edits(struct twin *tw)
 	n = pick_cells(tw, n, cell);
 	for (i = 0; i < n; i++) {
 		e = random_entry(tw, cell[i]);
-		if (!naive_get(naive, e.start, e.tie, &old)) {
+		if (!nindex_get(naive, e.start, e.tie, &old)) {
 			if (shrink && pick(tw, 4) > 0)
 				continue;
 			tw->edits[made++] = (struct index_edit){INDEX_PUT, e};
@@ -161,20 +161,20 @@ static void check_refusal(struct twin *tw, size_t n)
 
 	spoil_edits(tw, n);
 	index_batch_init(&batch, &tw->pool, tw->batch);
-	REQUIRE(naive_apply(&v->naive, tw->ties, tw->edits, n) == -EINVAL, "a bad batch is bad");
+	REQUIRE(nindex_apply(&v->naive, tw->ties, tw->edits, n) == -EINVAL, "a bad batch is bad");
 	REQUIRE(index_apply(&batch, &v->root, tw->edits, n, &out) == -EINVAL, "a bad batch");
 	REQUIRE(out.node == v->root.node, "a failed batch wrote its result");
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
 	REQUIRE(tw->pool.live_bytes == live, "a rollback leaks");
-	REQUIRE(naive_compare(&v->naive, &v->root) == NULL, "a failed batch changed the tree");
+	REQUIRE(nindex_compare(&v->naive, &v->root) == NULL, "a failed batch changed the tree");
 }
 
 static void check_entry(struct twin *tw, bool got, const struct index_entry *e, bool want,
 			const struct index_entry *w, const char *what)
 {
 	REQUIRE(got == want, what);
-	REQUIRE(!got || naive_entry_equal(e, w), what);
+	REQUIRE(!got || nindex_entry_equal(e, w), what);
 }
 
 static void check_point(struct twin *tw, const struct version *v, uint64_t at)
@@ -184,32 +184,32 @@ static void check_point(struct twin *tw, const struct version *v, uint64_t at)
 	bool got, want;
 
 	if (!tw->ties)
-		REQUIRE(index_find(&v->root, at) == naive_find(&v->naive, at), "index_find()");
+		REQUIRE(index_find(&v->root, at) == nindex_find(&v->naive, at), "index_find()");
 	got = index_get(&v->root, at, tie, &e);
-	want = naive_get(&v->naive, at, tie, &w);
+	want = nindex_get(&v->naive, at, tie, &w);
 	check_entry(tw, got, &e, want, &w, "index_get()");
 	got = index_below(&v->root, at, &e);
-	want = naive_below(&v->naive, at, &w);
+	want = nindex_below(&v->naive, at, &w);
 	check_entry(tw, got, &e, want, &w, "index_below()");
 	got = index_above(&v->root, at, &e);
-	want = naive_above(&v->naive, at, &w);
+	want = nindex_above(&v->naive, at, &w);
 	check_entry(tw, got, &e, want, &w, "index_above()");
 }
 
 static void check_range(struct twin *tw, const struct version *v, uint64_t start, uint64_t end)
 {
-	size_t i = naive_overlap(&v->naive, 0, start, end);
+	size_t i = nindex_overlap(&v->naive, 0, start, end);
 	struct index_cursor cur;
 	struct index_entry e;
 	bool any = index_first_overlap(&v->root, start, end, &e);
 
 	REQUIRE(any == (i < v->naive.n), "index_first_overlap()");
-	REQUIRE(!any || naive_entry_equal(&e, &v->naive.entry[i]), "index_first_overlap()");
+	REQUIRE(!any || nindex_entry_equal(&e, &v->naive.entry[i]), "index_first_overlap()");
 	index_cursor_init(&cur, &v->root, start, end);
 	while (index_cursor_next(&cur, &e)) {
 		REQUIRE(i < v->naive.n, "the cursor goes on");
-		REQUIRE(naive_entry_equal(&e, &v->naive.entry[i]), "the cursor's entry");
-		i = naive_overlap(&v->naive, i + 1, start, end);
+		REQUIRE(nindex_entry_equal(&e, &v->naive.entry[i]), "the cursor's entry");
+		i = nindex_overlap(&v->naive, i + 1, start, end);
 	}
 	REQUIRE(i == v->naive.n, "the cursor stops early");
 }
@@ -220,19 +220,19 @@ static uint64_t random_point(struct twin *tw, const struct version *v)
 
 	if (v->naive.n == 0 || pick(tw, 4) == 0)
 		return pick(tw, 2) ? cell_start(pick(tw, CELLS)) + pick(tw, 12)
-				   : naive_random(&tw->rng);
+				   : nindex_random(&tw->rng);
 	e = &v->naive.entry[pick(tw, v->naive.n)];
 	return (pick(tw, 2) ? e->start : e->end) + pick(tw, 3) - 1;
 }
 
 static void check_version(struct twin *tw, const struct version *v, bool all_borders)
 {
-	const char *why = naive_compare(&v->naive, &v->root);
+	const char *why = nindex_compare(&v->naive, &v->root);
 	uint64_t a, b;
 	size_t i;
 
 	if (why)
-		fail(tw, why, "naive_compare()");
+		fail(tw, why, "nindex_compare()");
 	for (i = 0; all_borders && i < v->naive.n; i++) {
 		for (a = 0; a < 3; a++) {
 			check_point(tw, v, v->naive.entry[i].start + a - 1);
@@ -251,27 +251,27 @@ static void check_version(struct twin *tw, const struct version *v, bool all_bor
 static void step(struct twin *tw, size_t n)
 {
 	struct version *v = newest(tw), *next = &tw->kept[(tw->batch + 1) % KEPT];
-	struct node_set before = {0}, created = {0}, retired = {0}, after = {0};
+	struct nindex_nodes before = {0}, created = {0}, retired = {0}, after = {0};
 	struct index_batch batch;
 
-	naive_free_list(&tw->pool, next->retired);
-	naive_fini(&next->naive);
-	node_set_add_tree(&before, &v->root);
+	nindex_free_list(&tw->pool, next->retired);
+	nindex_fini(&next->naive);
+	nindex_nodes_add_tree(&before, &v->root);
 	index_batch_init(&batch, &tw->pool, tw->batch);
 	REQUIRE(index_apply(&batch, &v->root, tw->edits, n, &next->root) == 0, "index_apply()");
-	node_set_add_list(&created, batch.created);
-	node_set_add_list(&retired, batch.retired);
-	node_set_add_tree(&after, &next->root);
-	REQUIRE(node_set_accounts(&before, &retired, &created, &after), "created and retired");
-	node_set_fini(&before);
-	node_set_fini(&created);
-	node_set_fini(&retired);
-	node_set_fini(&after);
+	nindex_nodes_add_list(&created, batch.created);
+	nindex_nodes_add_list(&retired, batch.retired);
+	nindex_nodes_add_tree(&after, &next->root);
+	REQUIRE(nindex_nodes_accounts(&before, &retired, &created, &after), "created and retired");
+	nindex_nodes_fini(&before);
+	nindex_nodes_fini(&created);
+	nindex_nodes_fini(&retired);
+	nindex_nodes_fini(&after);
 	v->retired = batch.retired;
 	next->retired = NULL;
 	index_batch_fini(&batch);
-	naive_copy(&next->naive, &v->naive);
-	REQUIRE(naive_apply(&next->naive, tw->ties, tw->edits, n) == 0, "naive_apply()");
+	nindex_copy(&next->naive, &v->naive);
+	REQUIRE(nindex_apply(&next->naive, tw->ties, tw->edits, n) == 0, "nindex_apply()");
 	tw->batch++;
 }
 
@@ -281,14 +281,14 @@ static void check_diffs(struct twin *tw)
 	struct index_root built;
 	struct index_batch batch;
 
-	REQUIRE(naive_diff_agrees(&old->naive, &old->root, &v->naive, &v->root), "index_diff()");
-	REQUIRE(naive_diff_agrees(&v->naive, &v->root, &old->naive, &old->root), "index_diff()");
+	REQUIRE(nindex_diff_agrees(&old->naive, &old->root, &v->naive, &v->root), "index_diff()");
+	REQUIRE(nindex_diff_agrees(&v->naive, &v->root, &old->naive, &old->root), "index_diff()");
 	/* A tree of the same content that shares nothing and is packed in another way. */
 	index_batch_init(&batch, &tw->pool, tw->batch);
 	REQUIRE(index_build(&batch, v->naive.entry, v->naive.n, tw->ties, &built) == 0, "build");
-	REQUIRE(naive_compare(&v->naive, &built) == NULL, "index_build()");
-	REQUIRE(naive_diff_agrees(&v->naive, &v->root, &v->naive, &built), "diff of equals");
-	REQUIRE(naive_diff_agrees(&old->naive, &old->root, &v->naive, &built), "diff unshared");
+	REQUIRE(nindex_compare(&v->naive, &built) == NULL, "index_build()");
+	REQUIRE(nindex_diff_agrees(&v->naive, &v->root, &v->naive, &built), "diff of equals");
+	REQUIRE(nindex_diff_agrees(&old->naive, &old->root, &v->naive, &built), "diff unshared");
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
 }
@@ -301,7 +301,7 @@ static void run(struct twin *tw, uint64_t batches)
 	pool_init(&tw->pool);
 	for (i = 0; i < KEPT; i++) {
 		tw->kept[i] = (struct version){.root.ties = tw->ties};
-		naive_init(&tw->kept[i].naive);
+		nindex_init(&tw->kept[i].naive);
 	}
 	for (i = 0; i < batches; i++) {
 		n = make_edits(tw);
@@ -318,8 +318,8 @@ static void run(struct twin *tw, uint64_t batches)
 	}
 	for (i = 0; i < KEPT; i++) {
 		if (&tw->kept[i] != newest(tw))
-			naive_free_list(&tw->pool, tw->kept[i].retired);
-		naive_fini(&tw->kept[i].naive);
+			nindex_free_list(&tw->pool, tw->kept[i].retired);
+		nindex_fini(&tw->kept[i].naive);
 	}
 	REQUIRE(tw->pool.live_bytes == newest(tw)->root.bytes, "nodes leak");
 	REQUIRE(pool_check(&tw->pool) == NULL, "the pool");
@@ -333,7 +333,7 @@ int main(int argc, char **argv)
 {
 	static struct twin tw;
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	uint64_t batches = argc > 2 ? strtoull(argv[2], NULL, 0) : 2400;
+	uint64_t batches = argc > 2 ? strtoull(argv[2], NULL, 0) : 1600;
 
 	for (int ties = 0; ties < 2; ties++) {
 		memset(&tw, 0, sizeof(tw));

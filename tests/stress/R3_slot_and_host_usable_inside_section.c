@@ -125,8 +125,10 @@ static void read_sections(struct stress_thread *self)
 
 	while (stress_running() || !self->ops) {
 		stress_enter(&sec, map);
-		for (i = 0; i < 4; i++)
+		for (i = 0; i < 4; i++) {
 			use(sec.snap, &self->rng);
+			stress_linger(self);
+		}
 		stress_leave(&sec, self);
 		self->ops++;
 	}
@@ -142,6 +144,8 @@ static void trade_holds(struct stress_thread *self)
 		stress_enter(&sec, map);
 		CHECK_OK(mslot_hold(sec.snap, "R3", &hold));
 		stress_leave(&sec, self);
+		if (rng_chance(&self->rng, 30))
+			stress_outlive(map, sec.generation);
 		use(mslot_hold_snapshot(hold), &self->rng);
 		hold = atomic_exchange(&mailbox[rng_below(&self->rng, MAILBOXES)], hold);
 		if (hold)
@@ -156,7 +160,9 @@ static void set_up(void)
 	struct mslot_txn *txn;
 	uint32_t id;
 
-	CHECK_OK(mslot_map_create(NULL, &map));
+	/* Low enough to use memory again soon, high enough for commits to overtake readers. */
+	CHECK_OK(
+	    mslot_map_create(&(struct mslot_map_options){.retired_limit_bytes = 1 << 20}, &map));
 	CHECK_OK(mslot_txn_begin(map, &txn));
 	for (id = 0; id < SLOTS; id++) {
 		struct mslot_slot_def def = {

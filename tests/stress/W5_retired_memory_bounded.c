@@ -83,6 +83,27 @@ static int try_inside(void)
 	return err;
 }
 
+/*
+ * Inside a section: until retired memory has reached the limit, that is, until commits are
+ * refused here. Gives up when the writer stands still before that: it may have reached the
+ * limit earlier and wait for a grace period that includes this section.
+ */
+static bool limit_reached(void)
+{
+	uint64_t generation, last = 0;
+	unsigned int idle = 0;
+
+	while (try_inside() != -EDEADLK) {
+		generation = look().generation;
+		idle = generation == last ? idle + 1 : 0;
+		if (idle > 1000)
+			return false;
+		last = generation;
+		sched_yield();
+	}
+	return true;
+}
+
 static void stay_inside(struct stress_thread *self)
 {
 	struct stress_section sec;
@@ -90,8 +111,10 @@ static void stay_inside(struct stress_thread *self)
 
 	while (stress_running() || !self->ops) {
 		stress_enter(&sec, world.map);
-		while (try_inside() != -EDEADLK)
-			sched_yield();
+		if (!limit_reached()) {
+			stress_leave(&sec, self);
+			continue;
+		}
 		/* The writer has time to break the limit, if it can. */
 		for (i = 0; i < looks; i++) {
 			sched_yield();

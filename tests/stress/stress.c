@@ -230,3 +230,17 @@ void stress_leave(struct stress_section *sec, struct stress_thread *self)
 	self->ages[bucket]++;
 	mslot_leave(sec->snap);
 }
+
+void stress_outlive(struct mslot_map *map, uint64_t generation)
+{
+	while (atomic_load(&map->reclaimed) <= generation && stress_running())
+		sched_yield();
+}
+
+void stress_linger(struct stress_thread *self)
+{
+	uint64_t turns = rng_chance(&self->rng, 20) ? rng_below(&self->rng, 32) : 0;
+
+	while (turns--)
+		sched_yield();
+}

@@ -100,6 +100,13 @@ struct stress_section {
 
 void stress_enter(struct stress_section *sec, struct mslot_map *map);
 void stress_leave(struct stress_section *sec, struct stress_thread *self);
+/* Inside a section: sometimes let others run for a while, so that commits overtake it. */
+void stress_linger(struct stress_thread *self);
+/*
+ * Without a section: until whatever died right after this generation was freed or given
+ * to holds, so that a hold on it has to prove itself; or until the run is over.
+ */
+void stress_outlive(struct mslot_map *map, uint64_t generation);
 /* A commit of this generation has returned. */
 void stress_committed(uint64_t generation);
 /* The highest generation told of. */

@@ -15,18 +15,18 @@ static void *must(void *p)
 	return p;
 }
 
-void naive_init(struct naive_index *naive)
+void nindex_init(struct naive_index *naive)
 {
 	*naive = (struct naive_index){NULL, 0};
 }
 
-void naive_fini(struct naive_index *naive)
+void nindex_fini(struct naive_index *naive)
 {
 	free(naive->entry);
-	naive_init(naive);
+	nindex_init(naive);
 }
 
-void naive_copy(struct naive_index *to, const struct naive_index *from)
+void nindex_copy(struct naive_index *to, const struct naive_index *from)
 {
 	to->n = from->n;
 	to->entry = must(malloc((from->n + 1) * sizeof(*to->entry)));
@@ -41,7 +41,7 @@ static int order(const struct index_entry *a, uint64_t start, uint64_t tie)
 	return a->tie < tie ? -1 : a->tie > tie;
 }
 
-size_t naive_lower(const struct naive_index *naive, uint64_t start, uint64_t tie)
+size_t nindex_lower(const struct naive_index *naive, uint64_t start, uint64_t tie)
 {
 	size_t lo = 0, hi = naive->n;
 
@@ -87,24 +87,24 @@ static int merge(const struct naive_index *naive, bool ties, const struct index_
 	return 0;
 }
 
-int naive_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n)
+int nindex_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n)
 {
 	struct naive_index out = {must(malloc((naive->n + n + 1) * sizeof(*out.entry))), 0};
 	int ret = merge(naive, ties, edits, n, &out);
 
 	if (ret) {
-		naive_fini(&out);
+		nindex_fini(&out);
 		return ret;
 	}
-	naive_fini(naive);
+	nindex_fini(naive);
 	*naive = out;
 	return 0;
 }
 
-bool naive_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
-	       struct index_entry *out)
+bool nindex_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
+		struct index_entry *out)
 {
-	size_t i = naive_lower(naive, start, tie);
+	size_t i = nindex_lower(naive, start, tie);
 
 	if (i == naive->n || order(&naive->entry[i], start, tie) != 0)
 		return false;
@@ -112,9 +112,9 @@ bool naive_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
 	return true;
 }
 
-void *naive_find(const struct naive_index *naive, uint64_t at)
+void *nindex_find(const struct naive_index *naive, uint64_t at)
 {
-	size_t i = naive_lower(naive, at, UINT64_MAX);
+	size_t i = nindex_lower(naive, at, UINT64_MAX);
 
 	if (i < naive->n && naive->entry[i].start == at)
 		return naive->entry[i].item;
@@ -123,9 +123,9 @@ void *naive_find(const struct naive_index *naive, uint64_t at)
 	return naive->entry[i - 1].item;
 }
 
-bool naive_below(const struct naive_index *naive, uint64_t at, struct index_entry *out)
+bool nindex_below(const struct naive_index *naive, uint64_t at, struct index_entry *out)
 {
-	size_t i = naive_lower(naive, at, UINT64_MAX);
+	size_t i = nindex_lower(naive, at, UINT64_MAX);
 
 	if (i < naive->n && naive->entry[i].start == at)
 		i++;
@@ -135,9 +135,9 @@ bool naive_below(const struct naive_index *naive, uint64_t at, struct index_entr
 	return true;
 }
 
-bool naive_above(const struct naive_index *naive, uint64_t at, struct index_entry *out)
+bool nindex_above(const struct naive_index *naive, uint64_t at, struct index_entry *out)
 {
-	size_t i = naive_lower(naive, at, 0);
+	size_t i = nindex_lower(naive, at, 0);
 
 	if (i == naive->n)
 		return false;
@@ -145,7 +145,7 @@ bool naive_above(const struct naive_index *naive, uint64_t at, struct index_entr
 	return true;
 }
 
-size_t naive_overlap(const struct naive_index *naive, size_t pos, uint64_t start, uint64_t end)
+size_t nindex_overlap(const struct naive_index *naive, size_t pos, uint64_t start, uint64_t end)
 {
 	if (start >= end)
 		return naive->n;
@@ -155,12 +155,12 @@ size_t naive_overlap(const struct naive_index *naive, size_t pos, uint64_t start
 	return pos;
 }
 
-bool naive_entry_equal(const struct index_entry *a, const struct index_entry *b)
+bool nindex_entry_equal(const struct index_entry *a, const struct index_entry *b)
 {
 	return a->start == b->start && a->end == b->end && a->tie == b->tie && a->item == b->item;
 }
 
-const char *naive_compare(const struct naive_index *naive, const struct index_root *root)
+const char *nindex_compare(const struct naive_index *naive, const struct index_root *root)
 {
 	const char *why = index_check(root);
 	struct index_cursor cur;
@@ -175,45 +175,45 @@ const char *naive_compare(const struct naive_index *naive, const struct index_ro
 	while (index_cursor_next(&cur, &e)) {
 		if (i == naive->n)
 			return "the tree has more entries";
-		if (!naive_entry_equal(&e, &naive->entry[i++]))
+		if (!nindex_entry_equal(&e, &naive->entry[i++]))
 			return "the tree has another entry";
 	}
 	return i == naive->n ? NULL : "the tree has fewer entries";
 }
 
-int naive_collect_change(void *ctx, bool in_a, const struct index_entry *entry)
+int nindex_collect_change(void *ctx, bool in_a, const struct index_entry *entry)
 {
-	struct naive_changes *c = ctx;
+	struct nindex_changes *c = ctx;
 
 	if (c->n == c->room) {
 		c->room = c->room ? 2 * c->room : 64;
 		c->change = must(realloc(c->change, c->room * sizeof(*c->change)));
 	}
-	c->change[c->n++] = (struct naive_change){in_a, *entry};
+	c->change[c->n++] = (struct nindex_change){in_a, *entry};
 	return 0;
 }
 
-void naive_changes_fini(struct naive_changes *changes)
+void nindex_changes_fini(struct nindex_changes *changes)
 {
 	free(changes->change);
-	*changes = (struct naive_changes){0};
+	*changes = (struct nindex_changes){0};
 }
 
 /* Append the entries of `from` that are not in `other`. */
 static void only_in(const struct naive_index *from, const struct naive_index *other, bool in_a,
-		    struct naive_changes *out)
+		    struct nindex_changes *out)
 {
 	struct index_entry twin;
 	size_t i;
 
 	for (i = 0; i < from->n; i++)
-		if (!naive_get(other, from->entry[i].start, from->entry[i].tie, &twin) ||
-		    !naive_entry_equal(&twin, &from->entry[i]))
-			naive_collect_change(out, in_a, &from->entry[i]);
+		if (!nindex_get(other, from->entry[i].start, from->entry[i].tie, &twin) ||
+		    !nindex_entry_equal(&twin, &from->entry[i]))
+			nindex_collect_change(out, in_a, &from->entry[i]);
 }
 
 /* Are the changes of one side in `got` those in `want`, in the same order? */
-static bool side_agrees(const struct naive_changes *got, const struct naive_changes *want,
+static bool side_agrees(const struct nindex_changes *got, const struct nindex_changes *want,
 			bool in_a)
 {
 	size_t i, j = 0;
@@ -222,30 +222,30 @@ static bool side_agrees(const struct naive_changes *got, const struct naive_chan
 		if (got->change[i].in_a != in_a)
 			continue;
 		if (j == want->n ||
-		    !naive_entry_equal(&got->change[i].entry, &want->change[j].entry))
+		    !nindex_entry_equal(&got->change[i].entry, &want->change[j].entry))
 			return false;
 		j++;
 	}
 	return j == want->n;
 }
 
-bool naive_diff_agrees(const struct naive_index *a, const struct index_root *root_a,
-		       const struct naive_index *b, const struct index_root *root_b)
+bool nindex_diff_agrees(const struct naive_index *a, const struct index_root *root_a,
+			const struct naive_index *b, const struct index_root *root_b)
 {
-	struct naive_changes got = {0}, gone = {0}, come = {0};
+	struct nindex_changes got = {0}, gone = {0}, come = {0};
 	bool ok;
 
 	only_in(a, b, true, &gone);
 	only_in(b, a, false, &come);
-	ok = index_diff(root_a, root_b, naive_collect_change, &got) == 0 &&
+	ok = index_diff(root_a, root_b, nindex_collect_change, &got) == 0 &&
 	     side_agrees(&got, &gone, true) && side_agrees(&got, &come, false);
-	naive_changes_fini(&got);
-	naive_changes_fini(&gone);
-	naive_changes_fini(&come);
+	nindex_changes_fini(&got);
+	nindex_changes_fini(&gone);
+	nindex_changes_fini(&come);
 	return ok;
 }
 
-int naive_by_address(const void *a, const void *b)
+int nindex_by_address(const void *a, const void *b)
 {
 	uintptr_t x = (uintptr_t) * (struct pool_link *const *)a;
 	uintptr_t y = (uintptr_t) * (struct pool_link *const *)b;
@@ -253,7 +253,7 @@ int naive_by_address(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-void node_set_add_list(struct node_set *set, struct pool_link *list)
+void nindex_nodes_add_list(struct nindex_nodes *set, struct pool_link *list)
 {
 	for (; list; list = list->next) {
 		if (set->n == set->room) {
@@ -264,25 +264,25 @@ void node_set_add_list(struct node_set *set, struct pool_link *list)
 		set->node[set->n++] = list;
 	}
 	if (set->n > 0)
-		qsort(set->node, set->n, sizeof(struct pool_link *), naive_by_address);
+		qsort(set->node, set->n, sizeof(struct pool_link *), nindex_by_address);
 }
 
-void node_set_add_tree(struct node_set *set, const struct index_root *root)
+void nindex_nodes_add_tree(struct nindex_nodes *set, const struct index_root *root)
 {
 	struct pool_link *list = NULL;
 
 	index_collect(root, &list);
-	node_set_add_list(set, list);
+	nindex_nodes_add_list(set, list);
 }
 
-void node_set_fini(struct node_set *set)
+void nindex_nodes_fini(struct nindex_nodes *set)
 {
 	free(set->node);
-	*set = (struct node_set){0};
+	*set = (struct nindex_nodes){0};
 }
 
 /* Is the node at *pos, which then moves on? */
-static bool take(const struct node_set *set, size_t *pos, const struct pool_link *node)
+static bool take(const struct nindex_nodes *set, size_t *pos, const struct pool_link *node)
 {
 	if (*pos == set->n || set->node[*pos] != node)
 		return false;
@@ -290,8 +290,8 @@ static bool take(const struct node_set *set, size_t *pos, const struct pool_link
 	return true;
 }
 
-bool node_set_accounts(const struct node_set *before, const struct node_set *retired,
-		       const struct node_set *created, const struct node_set *after)
+bool nindex_nodes_accounts(const struct nindex_nodes *before, const struct nindex_nodes *retired,
+			   const struct nindex_nodes *created, const struct nindex_nodes *after)
 {
 	size_t r = 0, c = 0, a = 0, i;
 
@@ -311,7 +311,7 @@ bool node_set_accounts(const struct node_set *before, const struct node_set *ret
 	return r == retired->n && a == after->n;
 }
 
-void naive_free_list(struct pool *pool, struct pool_link *list)
+void nindex_free_list(struct pool *pool, struct pool_link *list)
 {
 	struct pool_link *next;
 
@@ -322,7 +322,7 @@ void naive_free_list(struct pool *pool, struct pool_link *list)
 	}
 }
 
-uint64_t naive_random(uint64_t *state)
+uint64_t nindex_random(uint64_t *state)
 {
 	uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
 

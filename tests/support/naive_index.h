@@ -18,67 +18,67 @@ struct naive_index {
 	size_t n;
 };
 
-void naive_init(struct naive_index *naive);
-void naive_fini(struct naive_index *naive);
-void naive_copy(struct naive_index *to, const struct naive_index *from);
+void nindex_init(struct naive_index *naive);
+void nindex_fini(struct naive_index *naive);
+void nindex_copy(struct naive_index *to, const struct naive_index *from);
 
 /* As index_apply() in place, -ENOMEM excepted; on -EINVAL nothing changes. */
-int naive_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n);
+int nindex_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n);
 
 /* Position of the first entry whose key is not below (start, tie). */
-size_t naive_lower(const struct naive_index *naive, uint64_t start, uint64_t tie);
-bool naive_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
-	       struct index_entry *out);
+size_t nindex_lower(const struct naive_index *naive, uint64_t start, uint64_t tie);
+bool nindex_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
+		struct index_entry *out);
 /* The item at `at`, for arrays without overlaps. */
-void *naive_find(const struct naive_index *naive, uint64_t at);
-bool naive_below(const struct naive_index *naive, uint64_t at, struct index_entry *out);
-bool naive_above(const struct naive_index *naive, uint64_t at, struct index_entry *out);
+void *nindex_find(const struct naive_index *naive, uint64_t at);
+bool nindex_below(const struct naive_index *naive, uint64_t at, struct index_entry *out);
+bool nindex_above(const struct naive_index *naive, uint64_t at, struct index_entry *out);
 /* Position of the first entry from `pos` on that overlaps [start, end), or n. */
-size_t naive_overlap(const struct naive_index *naive, size_t pos, uint64_t start, uint64_t end);
+size_t nindex_overlap(const struct naive_index *naive, size_t pos, uint64_t start, uint64_t end);
 
-bool naive_entry_equal(const struct index_entry *a, const struct index_entry *b);
+bool nindex_entry_equal(const struct index_entry *a, const struct index_entry *b);
 
 /* Where a tree differs from the array, in words; NULL when it does not. Also index_check(). */
-const char *naive_compare(const struct naive_index *naive, const struct index_root *root);
+const char *nindex_compare(const struct naive_index *naive, const struct index_root *root);
 
 /* One entry of a difference. */
-struct naive_change {
+struct nindex_change {
 	bool in_a;
 	struct index_entry entry;
 };
 
-struct naive_changes {
-	struct naive_change *change;
+struct nindex_changes {
+	struct nindex_change *change;
 	size_t n, room;
 };
 
-/* visit() of index_diff(): append to the struct naive_changes at ctx. */
-int naive_collect_change(void *ctx, bool in_a, const struct index_entry *entry);
-void naive_changes_fini(struct naive_changes *changes);
+/* visit() of index_diff(): append to the struct nindex_changes at ctx. */
+int nindex_collect_change(void *ctx, bool in_a, const struct index_entry *entry);
+void nindex_changes_fini(struct nindex_changes *changes);
 /* Does index_diff() of the trees report what the arrays differ by, in order, once each? */
-bool naive_diff_agrees(const struct naive_index *a, const struct index_root *root_a,
-		       const struct naive_index *b, const struct index_root *root_b);
+bool nindex_diff_agrees(const struct naive_index *a, const struct index_root *root_a,
+			const struct naive_index *b, const struct index_root *root_b);
 
 /* A set of nodes, sorted by address. */
-struct node_set {
+struct nindex_nodes {
 	struct pool_link **node;
 	size_t n, room;
 };
 
 /* Order of two `struct pool_link *`, for qsort() and bsearch(). */
-int naive_by_address(const void *a, const void *b);
-void node_set_add_list(struct node_set *set, struct pool_link *list);
+int nindex_by_address(const void *a, const void *b);
+void nindex_nodes_add_list(struct nindex_nodes *set, struct pool_link *list);
 /* Uses index_collect(), which rewrites the links of all nodes of the tree. */
-void node_set_add_tree(struct node_set *set, const struct index_root *root);
-void node_set_fini(struct node_set *set);
+void nindex_nodes_add_tree(struct nindex_nodes *set, const struct index_root *root);
+void nindex_nodes_fini(struct nindex_nodes *set);
 /* Is `after` equal to `before` without `retired` and with `created`? */
-bool node_set_accounts(const struct node_set *before, const struct node_set *retired,
-		       const struct node_set *created, const struct node_set *after);
+bool nindex_nodes_accounts(const struct nindex_nodes *before, const struct nindex_nodes *retired,
+			   const struct nindex_nodes *created, const struct nindex_nodes *after);
 
 /* Give a list of nodes back, spoiled, so that whoever still reaches one notices. */
-void naive_free_list(struct pool *pool, struct pool_link *list);
+void nindex_free_list(struct pool *pool, struct pool_link *list);
 
 /* A deterministic sequence of pseudo-random numbers. */
-uint64_t naive_random(uint64_t *state);
+uint64_t nindex_random(uint64_t *state);
 
 #endif /* NAIVE_INDEX_H */

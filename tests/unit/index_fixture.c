@@ -62,7 +62,7 @@ void apply(struct fixture *f, struct index_root *root, const struct index_edit *
 
 	index_batch_init(&batch, &f->pool, 7);
 	assert_int_equal(index_apply(&batch, root, edits, n, root), 0);
-	naive_free_list(&f->pool, batch.retired);
+	nindex_free_list(&f->pool, batch.retired);
 	index_batch_fini(&batch);
 	assert_string_equal(index_check(root) ? index_check(root) : "", "");
 }
@@ -82,7 +82,7 @@ void drop_tree(struct fixture *f, struct index_root *root)
 	struct pool_link *list = NULL;
 
 	index_collect(root, &list);
-	naive_free_list(&f->pool, list);
+	nindex_free_list(&f->pool, list);
 	root->node = NULL;
 }
 
@@ -93,7 +93,7 @@ void shuffle(struct fixture *f, struct index_edit *e, size_t n)
 	for (i = n; i > 1; i--) {
 		struct index_edit swap = e[i - 1];
 
-		j = naive_random(&f->rng) % i;
+		j = nindex_random(&f->rng) % i;
 		e[i - 1] = e[j];
 		e[j] = swap;
 	}

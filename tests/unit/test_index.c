@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The index: each function's successes, errors and borders.
+ * The index: each function's successes, errors and borders, and the checker.
  */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "index/index.h"
+#include "index/node.h"
 #include "index_fixture.h"
 #include "naive_index.h"
 
@@ -69,11 +71,11 @@ static void test_build_and_apply_agree_at_every_size(void **state)
 
 		ties = k % 2;
 		e = make_edits(n, ties);
-		naive_init(&naive);
-		assert_int_equal(naive_apply(&naive, ties, e, n), 0);
+		nindex_init(&naive);
+		assert_int_equal(nindex_apply(&naive, ties, e, n), 0);
 		index_batch_init(&batch, &f->pool, 7);
 		assert_int_equal(index_build(&batch, naive.entry, n, ties, &root), 0);
-		assert_null(naive_compare(&naive, &root));
+		assert_null(nindex_compare(&naive, &root));
 		index_batch_rollback(&batch);
 		index_batch_fini(&batch);
 		for (order = 0; order < 3; order++) {
@@ -82,7 +84,7 @@ static void test_build_and_apply_agree_at_every_size(void **state)
 				shuffle(f, e, n);
 			for (i = 0; i < n; i++)
 				apply(f, &root, &e[order == 1 ? n - 1 - i : i], 1);
-			assert_null(naive_compare(&naive, &root));
+			assert_null(nindex_compare(&naive, &root));
 			shuffle(f, e, n);
 			for (i = 0; i < n; i++) {
 				e[i].op = INDEX_REMOVE;
@@ -94,7 +96,7 @@ static void test_build_and_apply_agree_at_every_size(void **state)
 			e = make_edits(n, ties);
 		}
 		free(e);
-		naive_fini(&naive);
+		nindex_fini(&naive);
 	}
 }
 
@@ -146,7 +148,7 @@ static void test_empty_tree_has_nothing(void **state)
 	index_collect(&root, &list);
 	assert_null(list);
 	assert_null(index_check(&root));
-	assert_int_equal(index_diff(&root, &root, naive_collect_change, NULL), 0);
+	assert_int_equal(index_diff(&root, &root, nindex_collect_change, NULL), 0);
 }
 
 static void test_first_and_last_possible_key(void **state)
@@ -308,6 +310,7 @@ static void test_bad_batches_are_refused(void **state)
 		struct index_edit absent = removal(5, 0), tie = put(5, 6, 1, NULL);
 		struct index_edit tie_removal = removal(0, 1), empty = put(5, 5, 0, NULL);
 		struct index_edit inverted = put(6, 5, 0, NULL), last = put(UINT64_MAX, 0, 0, NULL);
+		struct index_edit beyond = removal(UINT64_MAX, 0);
 		struct index_edit same[] = {put(5, 6, 0, NULL), put(5, 7, 0, NULL)};
 		struct index_edit falling[] = {put(7, 8, 0, NULL), put(5, 6, 0, NULL)};
 		struct index_edit ties_fall[] = {put(5, 6, 9, NULL), put(5, 7, 8, NULL)};
@@ -319,12 +322,14 @@ static void test_bad_batches_are_refused(void **state)
 		refuse(f, &root, &empty, 1);
 		refuse(f, &root, &inverted, 1);
 		refuse(f, &root, &last, 1);
+		refuse(f, &root, &beyond, 1);
 		refuse(f, &root, same, 2);
 		refuse(f, &root, falling, 2);
 		refuse(f, &root, late, 2);
 		refuse(f, &tied, ties_fall, 2);
 		refuse(f, &tied, late, 2);
 		refuse(f, &tied, &absent, 1);
+		refuse(f, &tied, &beyond, 1);
 		drop_tree(f, &root);
 		drop_tree(f, &tied);
 	}
@@ -371,6 +376,101 @@ static void test_empty_batch_copies_the_root(void **state)
 	drop_tree(f, &root);
 }
 
+/* ---- The checker -------------------------------------------------------- */
+
+/* Does index_check() name the invariant while *word is `bad`? */
+static void spoil(const struct index_root *root, uint64_t *word, uint64_t bad, const char *name)
+{
+	uint64_t good = *word;
+	const char *why;
+
+	*word = bad;
+	why = index_check(root);
+	*word = good;
+	if (!why || !strstr(why, name))
+		fail_msg("expected %s, got %s", name, why ? why : "nothing");
+	assert_null(index_check(root));
+}
+
+static void spoil_byte(const struct index_root *root, uint8_t *byte, uint8_t bad, const char *name)
+{
+	uint8_t good = *byte;
+	const char *why;
+
+	*byte = bad;
+	why = index_check(root);
+	*byte = good;
+	if (!why || !strstr(why, name))
+		fail_msg("expected %s, got %s", name, why ? why : "nothing");
+	assert_null(index_check(root));
+}
+
+static void test_check_names_each_broken_invariant(void **state)
+{
+	struct fixture *f = *state;
+	struct index_root root = make_tree(f, 1001, false);
+	struct index_node *top = root.node, *inner = node_child(top, 1),
+			  *leaf = node_child(inner, 1);
+	struct index_node *last = top;
+
+	assert_int_equal(leaf->level, 0);
+	while (last->level > 0)
+		last = node_child(last, last->count - 1u);
+	assert_int_not_equal(last->count, last->cap); /* has padding */
+	spoil_byte(&root, &leaf->level, 1, "I1");
+	spoil(&root, &leaf->word[3], leaf->word[2], "I2");
+	spoil(&root, &leaf->word[0], leaf->word[0] - 10, "I2");
+	spoil(&root, &leaf->word[0], leaf->word[0] + 1, "I3");
+	spoil(&root, &inner->word[1], inner->word[1] + 1, "I3");
+	spoil(&root, &inner->word[inner->cap + 1u], 1, "I3");
+	spoil(&root, &leaf->word[leaf->cap + 5u], leaf->word[5], "ends where it starts");
+	spoil(&root, &leaf->word[leaf->cap + 15u], UINT64_MAX, "I3");
+	spoil_byte(&root, &leaf->count, 0, "I4");
+	spoil_byte(&root, &leaf->count, 17, "room");
+	spoil_byte(&root, &leaf->cap, 12, "room");
+	spoil_byte(&root, &leaf->ties, 1, "columns");
+	spoil_byte(&root, &leaf->fresh, 1, "unfinished");
+	spoil(&root, &last->word[last->count], 0, "padding");
+	spoil(&root, &last->word[last->cap + last->count], 1, "padding");
+	spoil(&root, &root.count, root.count + 1, "I5");
+	spoil(&root, &root.bytes, root.bytes + 8, "I5");
+	drop_tree(f, &root);
+}
+
+/* Nodes too small side by side, and a root with one child: made by hand. */
+static void test_check_sees_trees_that_are_too_high(void **state)
+{
+	struct fixture *f = *state;
+	struct index_root root = make_tree(f, 17, false);
+	struct index_node *top = root.node, *a = node_child(top, 0), *b = node_child(top, 1);
+	struct index_root high = {.node = top};
+	uint8_t a_cap = a->cap, b_cap = b->cap;
+
+	assert_int_equal(top->level, 1);
+	assert_int_equal(top->count, 2);
+	spoil_byte(&root, &top->count, 1, "I4 an inner root with one child");
+	/* Shrink both children in place; columns move, so write them anew. */
+	for (unsigned int k = 0; k < 2; k++) {
+		struct index_node *n = k ? b : a;
+		unsigned int i;
+
+		n->count = 4;
+		n->cap = 4;
+		for (i = 0; i < 4; i++) {
+			n->word[i] = k * 100 + i;
+			n->word[4 + i] = k * 100 + i + 1;
+			n->word[8 + i] = 8;
+		}
+		top->word[k] = k * 100;
+		top->word[top->cap + k] = k * 100 + 4;
+	}
+	high.count = 8;
+	assert_string_equal(index_check(&high), "index: I4 two neighbours should be one node");
+	a->cap = a_cap;
+	b->cap = b_cap;
+	drop_tree(f, &root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,6 +487,8 @@ int main(void)
 	    CASE(test_bad_batches_are_refused),
 	    CASE(test_build_refuses_bad_input),
 	    CASE(test_empty_batch_copies_the_root),
+	    CASE(test_check_names_each_broken_invariant),
+	    CASE(test_check_sees_trees_that_are_too_high),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "index/index.h"
+#include "index/node.h"
 #include "index_fixture.h"
 #include "naive_index.h"
 
@@ -43,32 +44,36 @@ static size_t class_bytes(unsigned int groups, bool ties)
 	return 24 + groups * 4 * (ties ? 32u : 24u);
 }
 
+#define PLENTY 64u
+
 /*
- * Take free nodes out of the pool until each class has exactly `left`, so that the next
- * one has to come from the system. Returns what was taken.
+ * Take free nodes out of the pool until each class, or only the `scarce` one while the
+ * others have plenty, has exactly `left`, so that the next one has to come from the
+ * system. Returns what was taken.
  */
-static struct pool_link *drain(struct pool *pool, bool ties, uint64_t left)
+static struct pool_link *drain(struct pool *pool, bool ties, unsigned int scarce, uint64_t left)
 {
 	struct pool_link *taken = NULL, *node, *spare;
-	uint64_t n, spared;
+	uint64_t n, spared, want;
 	unsigned int groups;
 	size_t bytes;
 	bool keep;
 
 	for (groups = 1; groups <= 4; groups++) {
 		bytes = class_bytes(groups, ties);
+		want = scarce && groups != scarce ? PLENTY : left;
 		spare = NULL;
 		spared = 0;
-		for (n = 0; pool->partial[bytes / 8] || spared < left; n++) {
+		for (n = 0; pool->partial[bytes / 8] || spared < want; n++) {
 			node = pool_alloc(pool, bytes);
 			assert_non_null(node);
 			/* One in eight is never spared: a slab that is wholly free would go. */
-			keep = spared < left && n % 8 > 0;
+			keep = spared < want && n % 8 > 0;
 			spared += keep;
 			node->next = keep ? spare : taken;
 			*(keep ? &spare : &taken) = node;
 		}
-		naive_free_list(pool, spare);
+		nindex_free_list(pool, spare);
 	}
 	return taken;
 }
@@ -76,7 +81,8 @@ static struct pool_link *drain(struct pool *pool, bool ties, uint64_t left)
 struct oom_case {
 	bool ties, persistent;
 	size_t edits;
-	uint64_t step; /* between the counts of nodes that are left */
+	uint64_t step;       /* between the counts of nodes that are left */
+	unsigned int scarce; /* the class that runs out, by groups of four; 0: all */
 	struct index_root root;
 	struct naive_index naive;
 	struct index_edit *batch;
@@ -90,7 +96,7 @@ static bool try_apply(struct fixture *f, const struct oom_case *c, struct index_
 		      uint64_t left, uint64_t nth)
 {
 	struct index_root out = {.count = 12345};
-	struct pool_link *taken = drain(&f->pool, c->ties, left);
+	struct pool_link *taken = drain(&f->pool, c->ties, c->scarce, left);
 	uint64_t live = f->pool.live_bytes;
 	int ret;
 
@@ -104,11 +110,11 @@ static bool try_apply(struct fixture *f, const struct oom_case *c, struct index_
 		assert_null(index_check(&out));
 	}
 	/* The old tree is there whether it worked or not, and so is the way back. */
-	assert_null(naive_compare(&c->naive, &c->root));
+	assert_null(nindex_compare(&c->naive, &c->root));
 	index_batch_rollback(batch);
 	assert_int_equal(f->pool.live_bytes, live);
 	assert_null(pool_check(&f->pool));
-	naive_free_list(&f->pool, taken);
+	nindex_free_list(&f->pool, taken);
 	return ret == 0;
 }
 
@@ -153,11 +159,11 @@ static void test_out_of_memory_at_every_allocation(void **state)
 		/* One edit changes a leaf in place, the other one splits nodes up to the root. */
 		if (k % 4 == 1)
 			c.batch[0] = put(5, 6, c.ties, item(1));
-		naive_init(&c.naive);
-		assert_int_equal(naive_apply(&c.naive, c.ties, all, tree), 0);
+		nindex_init(&c.naive);
+		assert_int_equal(nindex_apply(&c.naive, c.ties, all, tree), 0);
 		apply(f, &c.root, all, tree);
 		oom_case_run(f, &c);
-		naive_fini(&c.naive);
+		nindex_fini(&c.naive);
 		drop_tree(f, &c.root);
 		free(c.batch);
 		free(all);
@@ -174,8 +180,8 @@ static void test_out_of_memory_in_build(void **state)
 	uint64_t nth = 0;
 	int ret;
 
-	naive_init(&naive);
-	assert_int_equal(naive_apply(&naive, false, edits, 5000), 0);
+	nindex_init(&naive);
+	assert_int_equal(nindex_apply(&naive, false, edits, 5000), 0);
 	index_batch_init(&batch, &f->pool, 9);
 	do {
 		alloc_fail_at(++nth, 0);
@@ -190,10 +196,10 @@ static void test_out_of_memory_in_build(void **state)
 		}
 	} while (ret);
 	assert_true(nth > 10);
-	assert_null(naive_compare(&naive, &out));
+	assert_null(nindex_compare(&naive, &out));
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
-	naive_fini(&naive);
+	nindex_fini(&naive);
 	free(edits);
 }
 
@@ -216,7 +222,7 @@ static void test_single_edit_touches_a_path(void **state)
 	size_t i, most = 0;
 
 	for (i = 0; i < 20000; i++) {
-		uint64_t at = naive_random(&f->rng) % 10000;
+		uint64_t at = nindex_random(&f->rng) % 10000;
 		struct index_edit e = put(at / 4 * 10, UINT64_MAX - i, at % 4, item(i));
 		struct index_batch batch;
 		size_t touched;
@@ -227,7 +233,7 @@ static void test_single_edit_touches_a_path(void **state)
 		assert_int_equal(index_apply(&batch, &root, &e, 1, &root), 0);
 		touched = length(batch.created) + length(batch.retired);
 		most = touched > most ? touched : most;
-		naive_free_list(&f->pool, batch.retired);
+		nindex_free_list(&f->pool, batch.retired);
 		index_batch_fini(&batch);
 	}
 	assert_null(index_check(&root));
@@ -247,7 +253,7 @@ static void test_rising_insertion_makes_a_dense_tree(void **state)
 	for (i = 0; i < LARGEST; i++) {
 		index_batch_init(&batch, &f->pool, i);
 		assert_int_equal(index_apply(&batch, &one_by_one, &e[i], 1, &one_by_one), 0);
-		naive_free_list(&f->pool, batch.retired);
+		nindex_free_list(&f->pool, batch.retired);
 		index_batch_fini(&batch);
 	}
 	assert_null(index_check(&one_by_one));
@@ -258,34 +264,141 @@ static void test_rising_insertion_makes_a_dense_tree(void **state)
 	free(e);
 }
 
+/*
+ * Removals, which take turns: three entries in eight all over; one range; ranges with
+ * gaps. Between ranges a tree is left whose nodes differ much in size.
+ */
+static size_t make_cut(struct fixture *f, const struct naive_index *naive, size_t round,
+		       struct index_edit *cut)
+{
+	uint64_t most = 1 + naive->n / (2 + nindex_random(&f->rng) % 60);
+	size_t i, end, made = 0;
+
+	if (round % 8 < 3) {
+		for (i = 0; i < naive->n; i++)
+			if (nindex_random(&f->rng) % 8 < 3)
+				cut[made++] = removal(naive->entry[i].start, 0);
+		return made;
+	}
+	for (i = nindex_random(&f->rng) % naive->n; i < naive->n;) {
+		end = i + 1 + nindex_random(&f->rng) % most;
+		for (; i < end && i < naive->n; i++)
+			cut[made++] = removal(naive->entry[i].start, 0);
+		if (round % 2)
+			break;
+		i += 1 + nindex_random(&f->rng) % (4 * most);
+	}
+	return made;
+}
+
+/* Cut while nodes run out at each place once, and then for good. */
+static void cut_tree(struct fixture *f, struct index_root *root, struct naive_index *naive,
+		     struct index_edit *cut, size_t n)
+{
+	struct oom_case c = {.persistent = true, .edits = n, .root = *root, .batch = cut};
+	struct index_batch batch;
+	uint64_t left;
+
+	c.naive = *naive;
+	index_batch_init(&batch, &f->pool, 9);
+	assert_true(try_apply(f, &c, &batch, 0, 0));
+	for (c.scarce = 1; n < PLENTY * 2 && c.scarce <= 4; c.scarce++)
+		for (left = 0; !try_apply(f, &c, &batch, left, 1);)
+			left++;
+	index_batch_fini(&batch);
+	assert_int_equal(nindex_apply(naive, false, cut, n), 0);
+	apply(f, root, cut, n);
+	assert_null(nindex_compare(naive, root));
+}
+
 /* Thin a big tree out, then cut ranges from it: inner nodes meet and must be joined. */
 static void test_cut_ranges_join_inner_nodes(void **state)
 {
 	struct fixture *f = *state;
-	size_t n = LARGEST, i, round, made;
-	struct index_edit *e = make_edits(n, false), *cut = malloc(n * sizeof(*cut));
-	struct index_root root = make_tree(f, n, false);
+	struct index_edit *e = make_edits(LARGEST, false), *cut = malloc(LARGEST * sizeof(*cut));
 	struct naive_index naive;
+	size_t round, made;
 
 	assert_non_null(cut);
-	naive_init(&naive);
-	assert_int_equal(naive_apply(&naive, false, e, n), 0);
-	for (round = 0; root.count > 0; round++) {
-		size_t from = naive_random(&f->rng) % naive.n, len = 1 + naive.n / 9;
-		bool thin = round < 3;
+	for (f->rng = 1; f->rng < 41; f->rng++) {
+		struct index_root root = make_tree(f, LARGEST, false);
+		uint64_t seed = f->rng;
 
-		made = 0;
-		for (i = thin ? 0 : from; i < naive.n && (thin || i < from + len); i++)
-			if (!thin || naive_random(&f->rng) % 8 < 3)
-				cut[made++] = removal(naive.entry[i].start, 0);
-		assert_int_equal(naive_apply(&naive, false, cut, made), 0);
-		apply(f, &root, cut, made);
-		assert_null(naive_compare(&naive, &root));
+		nindex_init(&naive);
+		assert_int_equal(nindex_apply(&naive, false, e, LARGEST), 0);
+		for (round = 0; root.count > 0; round++) {
+			made = make_cut(f, &naive, round, cut);
+			cut_tree(f, &root, &naive, cut, made);
+		}
+		assert_null(root.node);
+		assert_int_equal(f->pool.live_bytes, 0);
+		nindex_fini(&naive);
+		f->rng = seed;
 	}
-	assert_null(root.node);
-	assert_int_equal(f->pool.live_bytes, 0);
-	naive_fini(&naive);
 	free(cut);
+	free(e);
+}
+
+static void remove_run(struct fixture *f, struct index_root *root, struct naive_index *naive,
+		       uint64_t first, uint64_t n)
+{
+	struct index_edit *cut = malloc(n * sizeof(*cut));
+	uint64_t i;
+
+	assert_non_null(cut);
+	for (i = 0; i < n; i++)
+		cut[i] = removal((first + i) * 10, 0);
+	cut_tree(f, root, naive, cut, n);
+	free(cut);
+}
+
+/*
+ * Two nodes over 16 full leaves each. The first keeps three leaves, the last of three
+ * entries; the second loses leaves and most of its first one in one batch, takes the first
+ * node in, and the two small leaves that then meet must become one.
+ */
+static void test_left_neighbour_taken_in_joins_leaves(void **state)
+{
+	struct fixture *f = *state;
+	struct index_edit *e = make_edits(512, false);
+	struct index_root root = {0};
+	struct naive_index naive;
+
+	nindex_init(&naive);
+	assert_int_equal(nindex_apply(&naive, false, e, 512), 0);
+	apply(f, &root, e, 512);
+	assert_int_equal(root.node->level, 2);
+	assert_int_equal(root.node->count, 2);
+	remove_run(f, &root, &naive, 32, 208);
+	remove_run(f, &root, &naive, 243, 13);
+	assert_int_equal(root.node->count, 2);
+	assert_int_equal(node_child(root.node, 0)->count, 3);
+	remove_run(f, &root, &naive, 259, 125);
+	assert_int_equal(root.node->level, 1);
+	assert_int_equal(root.node->count, 11); /* 3 + 9, less the one that was joined */
+	nindex_fini(&naive);
+	drop_tree(f, &root);
+	free(e);
+}
+
+/* 257 entries one by one end in a lone leaf below a lone node: both levels must go. */
+static void test_chain_of_single_children_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct index_edit *e = make_edits(257, false);
+	struct index_root root = {0};
+	size_t i;
+
+	for (i = 0; i < 257; i++)
+		apply(f, &root, &e[i], 1);
+	for (i = 0; i < 256; i++)
+		e[i].op = INDEX_REMOVE;
+	apply(f, &root, e, 256);
+	assert_int_equal(root.count, 1);
+	assert_ptr_equal(index_find(&root, 2560), item(256));
+	assert_int_equal(f->pool.live_bytes, root.bytes);
+	assert_in_range(root.bytes, 1, 120); /* one node, a leaf */
+	drop_tree(f, &root);
 	free(e);
 }
 
@@ -294,28 +407,28 @@ static void test_one_batch_serves_several_trees(void **state)
 	struct fixture *f = *state;
 	struct index_root a = make_tree(f, 100, false), b = make_tree(f, 1000, true), a2, b2;
 	struct index_edit ea = put(5, 6, 0, item(1)), eb = removal(10, 2);
-	struct node_set before = {0}, after = {0}, created = {0}, retired = {0};
+	struct nindex_nodes before = {0}, after = {0}, created = {0}, retired = {0};
 	struct index_batch batch;
 
-	node_set_add_tree(&before, &a);
-	node_set_add_tree(&before, &b);
+	nindex_nodes_add_tree(&before, &a);
+	nindex_nodes_add_tree(&before, &b);
 	index_batch_init(&batch, &f->pool, 9);
 	assert_int_equal(index_apply(&batch, &a, &ea, 1, &a2), 0);
 	assert_int_equal(index_apply(&batch, &b, &eb, 1, &b2), 0);
 	assert_int_equal(batch.created->birth, 9);
 	assert_int_equal(batch.retired->birth, 7);
-	node_set_add_list(&created, batch.created);
-	node_set_add_list(&retired, batch.retired);
-	naive_free_list(&f->pool, batch.retired);
-	node_set_add_tree(&after, &a2);
-	node_set_add_tree(&after, &b2);
-	assert_true(node_set_accounts(&before, &retired, &created, &after));
+	nindex_nodes_add_list(&created, batch.created);
+	nindex_nodes_add_list(&retired, batch.retired);
+	nindex_free_list(&f->pool, batch.retired);
+	nindex_nodes_add_tree(&after, &a2);
+	nindex_nodes_add_tree(&after, &b2);
+	assert_true(nindex_nodes_accounts(&before, &retired, &created, &after));
 	assert_int_equal(f->pool.live_bytes, a2.bytes + b2.bytes);
 	index_batch_fini(&batch);
-	node_set_fini(&before);
-	node_set_fini(&after);
-	node_set_fini(&created);
-	node_set_fini(&retired);
+	nindex_nodes_fini(&before);
+	nindex_nodes_fini(&after);
+	nindex_nodes_fini(&created);
+	nindex_nodes_fini(&retired);
 	drop_tree(f, &a2);
 	drop_tree(f, &b2);
 }
@@ -373,26 +486,27 @@ static void test_diff_never_enters_shared_nodes(void **state)
 {
 	struct fixture *f = *state;
 	struct index_root a = make_tree(f, 20000, false), b;
-	struct naive_changes got = {0};
-	struct node_set all = {0}, mine = {0};
+	struct nindex_changes got = {0};
+	struct nindex_nodes all = {0}, mine = {0};
 	struct index_edit e[] = {put(55555, 55556, 0, item(1)), removal(120000, 0)};
 	struct index_batch batch;
 	size_t i, bytes;
 	char *saved;
 
-	node_set_add_tree(&all, &a);
+	nindex_nodes_add_tree(&all, &a);
 	index_batch_init(&batch, &f->pool, 9);
 	assert_int_equal(index_apply(&batch, &a, e, 2, &b), 0);
-	node_set_add_list(&mine, batch.retired);
+	nindex_nodes_add_list(&mine, batch.retired);
 	saved = malloc(all.n * POOL_MAX_BYTES);
 	assert_non_null(saved);
 	for (i = 0; i < all.n; i++) {
 		bytes = pool_node_bytes(all.node[i]);
 		memcpy(saved + i * POOL_MAX_BYTES, all.node[i], bytes);
-		if (!bsearch(&all.node[i], mine.node, mine.n, sizeof(*mine.node), naive_by_address))
+		if (!bsearch(&all.node[i], mine.node, mine.n, sizeof(*mine.node),
+			     nindex_by_address))
 			memset(all.node[i], 0xa5, bytes);
 	}
-	assert_int_equal(index_diff(&a, &b, naive_collect_change, &got), 0);
+	assert_int_equal(index_diff(&a, &b, nindex_collect_change, &got), 0);
 	assert_int_equal(got.n, 2);
 	assert_false(got.change[0].in_a);
 	assert_int_equal(got.change[0].entry.start, 55555);
@@ -401,11 +515,11 @@ static void test_diff_never_enters_shared_nodes(void **state)
 	for (i = 0; i < all.n; i++)
 		memcpy(all.node[i], saved + i * POOL_MAX_BYTES, pool_node_bytes(all.node[i]));
 	assert_null(index_check(&a));
-	naive_free_list(&f->pool, batch.retired);
+	nindex_free_list(&f->pool, batch.retired);
 	index_batch_fini(&batch);
-	naive_changes_fini(&got);
-	node_set_fini(&all);
-	node_set_fini(&mine);
+	nindex_changes_fini(&got);
+	nindex_nodes_fini(&all);
+	nindex_nodes_fini(&mine);
 	free(saved);
 	drop_tree(f, &b);
 }
@@ -418,6 +532,8 @@ int main(void)
 	    CASE(test_single_edit_touches_a_path),
 	    CASE(test_rising_insertion_makes_a_dense_tree),
 	    CASE(test_cut_ranges_join_inner_nodes),
+	    CASE(test_left_neighbour_taken_in_joins_leaves),
+	    CASE(test_chain_of_single_children_is_dropped),
 	    CASE(test_one_batch_serves_several_trees),
 	    CASE(test_diff_stops_when_told),
 	    CASE(test_diff_never_enters_shared_nodes),

@@ -120,6 +120,8 @@ static void bad_fields_are_named_with_their_line(void **state)
 	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 MOVE\n", 1, "ADD, DEL or FLAGS, got 'MOVE'");
 	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 ADD HOLE\n", 1, "HOLE=0xBYTES");
 	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 ADD HOLE=0x0\n", 1, "HOLE=0xBYTES");
+	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 ADD HOLE=0x10000000000000000\n", 1,
+		"HOLE=0xBYTES");
 	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 ADD HOLE=0x1 x\n", 1, "9 or 10 fields, got more");
 	refused("1 0 0 1 0x0 0x4000\n", 1, "9 or 10 fields, got 6");
 }

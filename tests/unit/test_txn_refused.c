@@ -380,6 +380,12 @@ static void overlap_blames_the_first_edit_that_takes_part(void **state)
 	edits[3] = edit_of(MSLOT_EDIT_CREATE, def_of(23, 103, 4, f->other, 0)); /* into 22 */
 	refuse(f, edits, 4, -EEXIST, 1, "two overlaps");
 	refuse(f, edits + 2, 2, -EEXIST, 0, "overlap of two new slots");
+	/* The upper of two that share one page is as guilty as the lower one. */
+	edits[0] = edits[3];
+	edits[3] = edits[2];
+	edits[2] = edits[0];
+	refuse(f, edits + 2, 2, -EEXIST, 0, "overlap of two new slots, the upper one first");
+	edits[0] = edit_of(MSLOT_EDIT_CREATE, def_of(20, 24, 4, f->other, 0));
 	edits[1].def.key.space = 1;
 	refuse(f, edits, 4, -EEXIST, 2, "overlap in one space only");
 	/* A private slot collides with user slots by address. */

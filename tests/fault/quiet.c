@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quiet.c - the functions that never allocate: each runs in a world without memory, and
+ * must not even ask for some.
+ */
+#include "fault.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define HOST_PAGES 2u
+#define HOST_GPA UINT64_C(0x300000000)
+
+static _Alignas(4096) unsigned char host[HOST_PAGES * 4096];
+
+static void sealed(void)
+{
+	alloc_fail_at(1, 1);
+}
+
+static void unsealed(void)
+{
+	const uint64_t attempts = alloc_attempts();
+
+	alloc_fail_at(0, 0);
+	CHECK(attempts == 0, "%u allocations", (unsigned int)attempts);
+}
+
+#define SEALED(statement)                                                                          \
+	do {                                                                                       \
+		sealed();                                                                          \
+		statement;                                                                         \
+		unsealed();                                                                        \
+	} while (0)
+
+/* ---- Maps and regions --------------------------------------------------- */
+
+static void map_destroy(struct world *w)
+{
+	const struct mslot_map_options opt = {.nspaces = w->shape->nspaces};
+	struct mslot_map *map;
+	int err;
+
+	CHECK_OK(mslot_map_create(&opt, &map));
+	SEALED(err = mslot_map_destroy(map));
+	CHECK_OK(err);
+}
+
+static void map_options_get(struct world *w)
+{
+	struct mslot_map_options opt;
+
+	SEALED(mslot_map_options_get(w->map, &opt));
+	CHECK(opt.nspaces == w->shape->nspaces, "%u spaces", opt.nspaces);
+}
+
+static void map_stats_get(struct world *w)
+{
+	struct mslot_map_stats stats;
+	int err;
+
+	SEALED(err = mslot_map_stats_get(w->map, &stats));
+	CHECK_OK(err);
+	CHECK(stats.generation > 0, "no commit");
+}
+
+static void check_map(struct world *w)
+{
+	const char *why = "";
+	int err;
+
+	SEALED(err = mslot_check_map(w->map, &why));
+	CHECK(!err, "%s", why);
+}
+
+static void region_put(struct world *w)
+{
+	const struct mslot_region_options opt = {.len_bytes = PAGE, .fd = -1};
+	struct mslot_region *region;
+
+	(void)w;
+	CHECK_OK(mslot_region_create(&opt, &region));
+	SEALED(mslot_region_put(region));
+}
+
+static void region_options_get(struct world *w)
+{
+	struct mslot_region_options opt;
+
+	SEALED(mslot_region_options_get(w->owned, &opt));
+	CHECK(opt.ctx == &w->released, "another region");
+}
+
+/* ---- Sections and holds ------------------------------------------------- */
+
+static void thread_init(struct world *w)
+{
+	(void)w;
+	SEALED(CHECK_OK(mslot_thread_init()));
+}
+
+static void enter_and_leave(struct world *w)
+{
+	SEALED(mslot_leave(mslot_enter(w->map)));
+}
+
+static void holds(struct world *w)
+{
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct mslot_holder holder[4];
+	struct mslot_hold *hold;
+	size_t n;
+
+	CHECK_OK(mslot_hold(snap, "quiet", &hold));
+	SEALED(CHECK(mslot_hold_snapshot(hold) == snap, "another snapshot"));
+	mslot_leave(snap);
+	SEALED(n = mslot_holders(w->map, holder, 4));
+	CHECK(n == (w->shape->held ? 3 : 1), "%zu holds", n);
+	SEALED(mslot_hold_put(hold));
+}
+
+static void wait_for_now(struct world *w)
+{
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	const uint64_t generation = mslot_snapshot_generation(snap);
+	int err;
+
+	mslot_leave(snap);
+	SEALED(err = mslot_wait(w->map, generation, w->shape->held ? 0 : -1));
+	/* Holds on older snapshots still reach what was removed. */
+	CHECK((err == 0) == !w->shape->held, "returned %d", err);
+}
+
+/* ---- Looking ------------------------------------------------------------ */
+
+static void look(struct world *w)
+{
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct mslot_hint hint = {0};
+	struct mslot_slot_info info;
+	const struct mslot_slot *slot;
+
+	sealed();
+	slot = mslot_find(snap, 0, 0);
+	CHECK(slot && slot == mslot_find_id(snap, (struct mslot_key){0, 0}), "no slot");
+	CHECK(slot == mslot_find_hint(snap, 0, PAGE, &hint), "another slot by hint");
+	CHECK(slot == mslot_find_nearest(snap, 0, 3 * PAGE, MSLOT_AT_OR_BELOW), "not nearest");
+	mslot_slot_info_get(slot, &info);
+	CHECK(info.len_bytes == 2 * PAGE, "another size");
+	CHECK(mslot_snapshot_generation(snap) > 0, "no commit");
+	CHECK(mslot_snapshot_nslots(snap, 0) == w->shape->nslots, "another number of slots");
+	CHECK(mslot_snapshot_npages(snap) > 0, "no pages");
+	unsealed();
+	mslot_leave(snap);
+}
+
+static int count_lines(void *ctx, const char *text, size_t len_bytes)
+{
+	unsigned int *lines = ctx;
+
+	CHECK(len_bytes > 0 && text[len_bytes - 1] == '\n', "not a line");
+	(*lines)++;
+	return 0;
+}
+
+static void iterate(struct world *w)
+{
+	const struct mslot_span span = {.len_bytes = PAGE, .access = MSLOT_READ};
+	const struct mslot_range all = {0, UINT64_MAX};
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct mslot_iter iter;
+	struct iovec seg;
+	unsigned int lines = 0;
+
+	sealed();
+	mslot_iter_gpa(&iter, snap, 0, all);
+	CHECK(mslot_iter_next(&iter), "no slot by gpa");
+	mslot_iter_hva(&iter, snap, all);
+	CHECK(mslot_iter_next(&iter), "no slot by hva");
+	CHECK(mslot_translate(snap, &span, &seg, 1) == 1, "no translation");
+	CHECK(!mslot_dump(snap, count_lines, &lines) && lines > 2, "%u lines", lines);
+	unsealed();
+	mslot_leave(snap);
+}
+
+/* ---- Ends --------------------------------------------------------------- */
+
+static void ends(struct world *w)
+{
+	static const struct mslot_listener_ops deaf;
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct mslot_listener *listener;
+	struct mslot_diff *diff;
+	struct mslot_txn *txn;
+	struct mslot_part part;
+	struct mslot_edit edit = world_edit(w, MSLOT_EDIT_SPLIT, 0, &part);
+
+	CHECK_OK(mslot_txn_begin(w->map, &txn));
+	for (int i = 0; i < 9; i++)
+		CHECK_OK(mslot_txn_add(txn, &edit));
+	SEALED(mslot_txn_abort(txn));
+	CHECK_OK(mslot_diff_create(snap, snap, &diff));
+	SEALED(mslot_diff_destroy(diff));
+	mslot_leave(snap);
+	CHECK_OK(mslot_listener_add(w->map, &deaf, NULL, 0, &listener));
+	SEALED(CHECK_OK(mslot_listener_remove(listener)));
+}
+
+/* ---- Guest memory ------------------------------------------------------- */
+
+static void access_all(const struct mslot_snapshot *snap)
+{
+	const struct mslot_addr at = {0, HOST_GPA}, last = {0, HOST_GPA + PAGE};
+	unsigned char buf[64];
+	uint64_t val = 0;
+
+	memset(buf, 0x5a, sizeof(buf));
+	CHECK_OK(mslot_write(snap, at, buf, sizeof(buf)));
+	CHECK_OK(mslot_copy(snap, last, at, PAGE));
+	CHECK_OK(mslot_read(snap, last, buf, sizeof(buf)));
+	CHECK(buf[63] == 0x5a, "another byte");
+	CHECK_OK(mslot_load(snap, last, 4, &val));
+	CHECK(val == 0x5a5a5a5a, "another word");
+	CHECK(mslot_cmpxchg(snap, last, 4, &val, 7) == 1, "not exchanged");
+	CHECK_OK(mslot_store(snap, at, 8, 9));
+	CHECK_OK(mslot_clear(snap, at, HOST_PAGES * PAGE));
+	CHECK(host[0] == 0 && host[PAGE] == 0, "not cleared");
+}
+
+static void guest_memory(struct world *w)
+{
+	const struct mslot_region_options opt = {.hva = host, .len_bytes = sizeof(host), .fd = -1};
+	struct mslot_slot_def def = {
+	    .key = {0, NEW_ID}, .gpa = HOST_GPA, .len_bytes = sizeof(host)};
+	const struct mslot_snapshot *snap;
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_region_create(&opt, &def.region));
+	CHECK_OK(mslot_txn_begin(w->map, &txn));
+	CHECK_OK(mslot_txn_create(txn, &def));
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	mslot_region_put(def.region);
+	snap = mslot_enter(w->map);
+	SEALED(access_all(snap));
+	mslot_leave(snap);
+}
+
+const struct quiet quiets[] = {
+    {"mslot_map_destroy", map_destroy},
+    {"mslot_map_options_get", map_options_get},
+    {"mslot_map_stats_get", map_stats_get},
+    {"mslot_check_map", check_map},
+    {"mslot_region_put", region_put},
+    {"mslot_region_options_get", region_options_get},
+    {"mslot_thread_init", thread_init},
+    {"mslot_enter mslot_leave", enter_and_leave},
+    {"mslot_hold_snapshot mslot_hold_put mslot_holders", holds},
+    {"mslot_wait", wait_for_now},
+    {"mslot_find mslot_find_hint mslot_find_id mslot_find_nearest mslot_slot_info_get "
+     "mslot_snapshot_generation mslot_snapshot_nslots mslot_snapshot_npages",
+     look},
+    {"mslot_iter_gpa mslot_iter_hva mslot_iter_next mslot_translate mslot_dump", iterate},
+    {"mslot_txn_abort mslot_diff_destroy mslot_listener_remove", ends},
+    {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg",
+     guest_memory},
+};
+
+const size_t nquiets = sizeof(quiets) / sizeof(*quiets);
