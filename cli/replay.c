@@ -313,13 +313,12 @@ int replay_main(int argc, char **argv)
 		return ret;
 	progress_init(&progress);
 	table_init(&t, column, sizeof(column) / sizeof(column[0]));
-	if (!o.json)
-		print_intro(&o);
 	for (size_t i = 0; i < o.npaths; i++) {
 		if (replay_trace(&o, o.path[i], &progress, &t, &sum) < 0)
 			sum.failed = true;
 	}
 	if (t.ncells > 0) {
+		print_intro(&o);
 		table_print(&t, stdout);
 		print_outro(&o, &sum);
 	}

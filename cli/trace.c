@@ -11,6 +11,7 @@
 
 #define TRACE_PAGE_BYTES 4096u
 #define TRACE_FIELDS 9u
+#define TRACE_HVA_LIMIT UINT64_C(0x7ffffffff000)
 
 enum {
 	FIELD_TIME,
@@ -109,8 +110,9 @@ static const char *check_fields(const struct trace_op *op, size_t *bad)
 		return "a size above 0x0 in an ADD or FLAGS";
 	if (op->gpa + op->size < op->gpa)
 		return "gpa + size below 2^64";
-	if (op->hva + op->size < op->hva)
-		return "hva + size below 2^64";
+	/* As far as user space reaches. */
+	if (op->hva >= TRACE_HVA_LIMIT || op->size > TRACE_HVA_LIMIT - op->hva)
+		return "hva + size up to 0x7ffffffff000";
 	return NULL;
 }
 

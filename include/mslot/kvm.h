@@ -26,11 +26,10 @@ extern "C" {
  * Returns 0 or, in this order: -EINVAL a bad id, flag, size, gpa, hva, space, end or
  *   page count, or a delete of no slot; for an existing slot another hva, size or
  *   READONLY; -E2BIG the map's own max_slots or max_pages; -EEXIST overlap in the space;
- *   -EINVAL the end above gpa_limit; -ENOMEM; then -EDEADLK for a request that would
+ *   -ENOMEM; -EINVAL the end above gpa_limit; then -EDEADLK for a request that would
  *   wait (DELETE, MOVE, switching LOG_DIRTY on) inside a read section; then a
  *   listener's veto. Before all of these -EDEADLK in a listener callback of this map,
- *   and at the W5 limit inside a read section. (The kernel allocates before it looks at
- *   its gpa limit: only a request that fails for both reasons can tell.)
+ *   and at the W5 limit inside a read section.
  * Context: any thread. DELETE, MOVE and switching LOG_DIRTY on return after every
  *   read section entered before the publish has been left (holds excepted), so that
  *   the caller may unmap right after. Other requests wait at the W5 limit only.

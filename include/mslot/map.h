@@ -269,7 +269,8 @@ MSLOT_API size_t mslot_holders(struct mslot_map *map, struct mslot_holder *out, 
  * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds),
  *   -EINVAL generation not published yet, -EDEADLK inside a read section, in a listener
  *   callback of any map or in a release callback.
- * Context: any thread; may sleep.
+ * Context: any thread; may sleep. Grace periods queue, so the call may also outlast
+ *   sections that began after it: no section may wait for a thread that waits here.
  */
 MSLOT_API int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns);
 

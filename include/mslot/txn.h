@@ -223,8 +223,8 @@ struct mslot_commit_result {
  *     with too many, then the last that added pages: max_slots, max_pages   -E2BIG
  *   7 the final map, blaming the first edit of which a result overlaps another
  *     slot of its space                                   -EEXIST
- *   8 the first edit with a result beyond gpa_limit       -EINVAL
- *   9 allocation (memory for the checks themselves comes before 5)   -ENOMEM
+ *   8 allocation (for large transactions also before 5)  -ENOMEM
+ *   9 the first edit with a result beyond gpa_limit       -EINVAL
  *  10 a listener's veto                                   its errno
  * A result that equals the slot as it is counts as no change and is never blamed by the
  * checks of the final map. When nothing changes nothing is published and the generation

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/alloc.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 #ifdef MSLOT_TESTING
@@ -9,6 +8,7 @@
 
 static _Atomic uint64_t attempts, live, fail_from;
 static _Atomic int fail_persistent;
+static _Atomic bool count_nodes;
 
 void alloc_fail_at(uint64_t n, int persistent)
 {
@@ -34,6 +34,16 @@ static bool refused(void)
 	uint64_t from = atomic_load(&fail_from);
 
 	return from != 0 && (atomic_load(&fail_persistent) ? nth >= from : nth == from);
+}
+
+void alloc_count_nodes(bool on)
+{
+	atomic_store(&count_nodes, on);
+}
+
+bool alloc_node_refused(void)
+{
+	return atomic_load(&count_nodes) && refused();
 }
 
 static void *counted(void *p)

@@ -8,6 +8,7 @@
 #ifndef MSLOT_BASE_ALLOC_H
 #define MSLOT_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,10 +30,22 @@ void mem_free(void *p);
  * allocations of all threads.
  */
 void alloc_fail_at(uint64_t n, int persistent);
+/*
+ * Count nodes taken from a pool's slabs as allocations too (off at first), so that the
+ * failure of every single node can be reached, not only that of the slab behind it.
+ */
+void alloc_count_nodes(bool on);
+/* For the pool: must this node's allocation fail? */
+bool alloc_node_refused(void);
 /* Allocations attempted since alloc_fail_at() was last called. */
 uint64_t alloc_attempts(void);
 /* Allocations that have not been freed. */
 uint64_t alloc_live(void);
+#else
+static inline bool alloc_node_refused(void)
+{
+	return false;
+}
 #endif
 
 #endif /* MSLOT_BASE_ALLOC_H */

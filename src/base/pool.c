@@ -119,7 +119,7 @@ void *pool_alloc(struct pool *pool, size_t bytes)
 	struct pool_slab *slab;
 	void *node;
 
-	if (bytes < sizeof(struct pool_link) || bytes > POOL_MAX_BYTES)
+	if (bytes < sizeof(struct pool_link) || bytes > POOL_MAX_BYTES || alloc_node_refused())
 		return NULL;
 	slab = pool->partial[class_bytes / 8];
 	if (!slab) {

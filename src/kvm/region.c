@@ -15,47 +15,25 @@
 #include <stddef.h>
 
 #include "kvm/request.h"
+#include "map/txn.h"
 #include "map/writer.h"
 
 static_assert(sizeof(struct mslot_kvm_userspace_memory_region2) == 160, "the kernel's layout");
 static_assert(offsetof(struct mslot_kvm_userspace_memory_region2, guest_memfd) == 40,
 	      "the kernel's layout");
 
-/*
- * Does the range of a CREATE or MOVE meet another slot? Asked only where memory for the
- * commit is lacking, because an overlap wins over that.
- */
-static bool overlaps(struct mslot_map *map, const struct kvm_request *req)
-{
-	const struct mslot_slot *slot;
-	struct mslot_slot_info info;
-	struct mslot_iter iter;
-
-	mslot_iter_gpa(&iter, map_current(map), req->key.space,
-		       (struct mslot_range){.start = req->gpa, .len_bytes = req->len_bytes});
-	while ((slot = mslot_iter_next(&iter))) {
-		mslot_slot_info_get(slot, &info);
-		if (info.key.id != req->key.id)
-			return true;
-	}
-	return false;
-}
-
+/* With a transaction on the stack: nothing is allocated before the request was checked. */
 static int commit_one(struct mslot_map *map, const struct kvm_request *req,
 		      const struct kvm_plan *plan, int late_errno)
 {
-	struct mslot_txn *txn;
+	struct mslot_txn txn;
 	int err;
 
-	err = mslot_txn_begin(map, &txn);
-	if (!err) {
-		err = kvm_request_add(map, txn, req, plan);
-		if (err >= 0)
-			err = kvm_commit(txn, plan->waits, late_errno, NULL);
-		mslot_txn_abort(txn);
-	}
-	if (err == -ENOMEM && plan->change != KVM_CHANGE_DELETE && overlaps(map, req))
-		err = -EEXIST;
+	txn_init(&txn, map);
+	err = kvm_request_add(map, &txn, req, plan);
+	if (err >= 0)
+		err = kvm_commit(&txn, plan->waits, late_errno, NULL);
+	txn_fini(&txn);
 	return err;
 }
 

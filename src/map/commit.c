@@ -22,45 +22,66 @@
 #include "map/reclaim.h"
 #include "map/txn.h"
 
-/* Scratch memory above this size is given back after the commit. */
+/* The most scratch memory that a map keeps from commit to commit. */
 #define SCRATCH_KEEP ((size_t)64 << 10)
+/* Names that a map has scratch memory for from the beginning. */
+#define SCRATCH_NAMES 4u
 
 #define NATIVE_SLOT_FLAGS (MSLOT_LOG_DIRTY | MSLOT_READONLY)
 
-static int scratch_reserve(struct commit *c)
+static size_t scratch_bytes(uint64_t names)
 {
-	struct scratch *scratch = &c->map->scratch;
-	uint64_t n = c->txn->nedits + c->txn->nparts;
-	uint64_t bytes = n * (sizeof(struct change) + sizeof(struct claim) +
-			      2 * sizeof(struct index_edit) + sizeof(uint32_t));
-	char *mem;
-
-	if (bytes > scratch->bytes) {
-		/* Nothing in it is worth copying. */
-		mem = mem_alloc(bytes);
-		if (!mem)
-			return commit_refuse(c, -ENOMEM, MSLOT_NO_EDIT, "out of memory");
-		mem_free(scratch->mem);
-		scratch->mem = mem;
-		scratch->bytes = bytes;
-	}
-	mem = scratch->mem;
-	c->changes = (struct change *)(void *)mem;
-	mem += n * sizeof(struct change);
-	c->iedits = (struct index_edit *)(void *)mem;
-	mem += 2 * n * sizeof(struct index_edit);
-	c->claims = (struct claim *)(void *)mem;
-	mem += n * sizeof(struct claim);
-	c->order = (uint32_t *)(void *)mem;
-	return 0;
+	return names * (sizeof(struct change) + sizeof(struct claim) +
+			2 * sizeof(struct index_edit) + sizeof(uint32_t));
 }
 
-static void scratch_trim(struct mslot_map *map)
+int commit_scratch_init(struct mslot_map *map)
 {
-	if (map->scratch.bytes <= SCRATCH_KEEP)
-		return;
-	mem_free(map->scratch.mem);
-	map->scratch = (struct scratch){0};
+	map->scratch.bytes = scratch_bytes(SCRATCH_NAMES);
+	map->scratch.mem = mem_alloc(map->scratch.bytes);
+	return map->scratch.mem ? 0 : -ENOMEM;
+}
+
+/*
+ * Memory for the arrays of a commit. What the map keeps serves small transactions, so
+ * that nothing can fail for lack of memory before they are validated; one above
+ * SCRATCH_KEEP gets memory of its own.
+ */
+static char *scratch_get(struct commit *c, size_t bytes)
+{
+	struct scratch *scratch = &c->map->scratch;
+	char *mem;
+
+	if (bytes <= scratch->bytes)
+		return scratch->mem;
+	mem = mem_alloc(bytes);
+	if (!mem)
+		return NULL;
+	if (bytes > SCRATCH_KEEP) {
+		c->own_scratch = mem;
+	} else {
+		/* Nothing in the old one is worth copying. */
+		mem_free(scratch->mem);
+		*scratch = (struct scratch){.mem = mem, .bytes = bytes};
+	}
+	return mem;
+}
+
+static int scratch_reserve(struct commit *c)
+{
+	uint64_t names = c->txn->nedits + c->txn->nparts;
+	char *mem = scratch_get(c, scratch_bytes(names));
+
+	if (!mem)
+		return commit_refuse(c, -ENOMEM, MSLOT_NO_EDIT, "out of memory");
+	c->changes = (struct change *)(void *)mem;
+	mem += names * sizeof(struct change);
+	c->iedits = (struct index_edit *)(void *)mem;
+	mem += 2 * names * sizeof(struct index_edit);
+	c->claims = (struct claim *)(void *)mem;
+	mem += names * sizeof(struct claim);
+	c->order = (uint32_t *)(void *)mem;
+	return 0;
 }
 
 static bool alloc_slots(struct commit *c)
@@ -316,6 +337,21 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	}
 }
 
+/* The last refusals: once allocation has succeeded. */
+static int refuse_late(struct commit *c, const struct mslot_diff *diff)
+{
+	int err = validate_gpa_limit(c);
+
+	if (err)
+		return err;
+	if (c->args->would_wait && map_wait_deadlocks(1))
+		return commit_refuse(c, -EDEADLK, MSLOT_NO_EDIT, "would wait inside a section");
+	PERTURB(BEFORE_PREPARE);
+	if (diff)
+		err = listeners_prepare(c->map, diff);
+	return err ? commit_refuse(c, err, MSLOT_NO_EDIT, "vetoed by a listener") : 0;
+}
+
 /* Steps 2 to 6. */
 static int build_and_publish(struct commit *c)
 {
@@ -324,21 +360,16 @@ static int build_and_publish(struct commit *c)
 
 	if (!err && c->map->listeners)
 		err = diff_build(c->old, c->next, &diff);
-	if (err) {
+	if (err)
+		commit_refuse(c, err, MSLOT_NO_EDIT, "out of memory");
+	else
+		err = refuse_late(c, diff);
+	if (err)
 		unbuild(c);
-		return commit_refuse(c, err, MSLOT_NO_EDIT, "out of memory");
-	}
-	PERTURB(BEFORE_PREPARE);
-	if (diff)
-		err = listeners_prepare(c->map, diff);
-	if (err) {
-		mslot_diff_destroy(diff);
-		unbuild(c);
-		return commit_refuse(c, err, MSLOT_NO_EDIT, "vetoed by a listener");
-	}
-	commit_publish(c, diff);
+	else
+		commit_publish(c, diff);
 	mslot_diff_destroy(diff);
-	return 0;
+	return err;
 }
 
 static int commit_steps(struct commit *c)
@@ -355,10 +386,10 @@ static int commit_steps(struct commit *c)
 		err = resolve_edits(c);
 	if (!err)
 		err = validate_final(c);
-	if (err || c->nchanges == 0 || (args->flags & MSLOT_COMMIT_DRY_RUN))
+	if (err || c->nchanges == 0)
 		return err;
-	if (args->would_wait && map_wait_deadlocks(1))
-		return commit_refuse(c, -EDEADLK, MSLOT_NO_EDIT, "would wait inside a section");
+	if (args->flags & MSLOT_COMMIT_DRY_RUN)
+		return validate_gpa_limit(c);
 	return build_and_publish(c);
 }
 
@@ -375,7 +406,7 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 	};
 	int err = commit_steps(&c);
 
-	scratch_trim(txn->map);
+	mem_free(c.own_scratch);
 	if (result)
 		*result = (struct mslot_commit_result){
 		    .generation = map_snapshot(txn->map)->generation,

@@ -11,6 +11,7 @@
 #include "map/fork.h"
 #include "map/hold.h"
 #include "map/reclaim.h"
+#include "map/txn.h"
 #include "map/writer.h"
 
 #define MIN_RETIRED_LIMIT (UINT64_C(64) << 10)
@@ -154,7 +155,9 @@ int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out
 		goto fail_map;
 	snapshot_init(map, snap);
 	atomic_init(&map->snapshot, snap);
-	err = locks_init(map);
+	err = commit_scratch_init(map);
+	if (!err)
+		err = locks_init(map);
 	if (err)
 		goto fail_map;
 	err = reclaimer_get();
@@ -168,6 +171,7 @@ fail_locks:
 	pthread_mutex_destroy(&map->holds_lock);
 	pthread_mutex_destroy(&map->writer);
 fail_map:
+	mem_free(map->scratch.mem);
 	pool_fini(&map->pool);
 	mem_free(map);
 	return err;

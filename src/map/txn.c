@@ -10,17 +10,22 @@
 
 #include "base/alloc.h"
 
+void txn_init(struct mslot_txn *txn, struct mslot_map *map)
+{
+	txn->map = map;
+	txn->edits = txn->inline_edits;
+	txn->nedits = 0;
+	txn->nparts = 0;
+	txn->capacity = TXN_INLINE_EDITS;
+}
+
 int mslot_txn_begin(struct mslot_map *map, struct mslot_txn **out)
 {
 	struct mslot_txn *txn = mem_alloc(sizeof(*txn));
 
 	if (!txn)
 		return -ENOMEM;
-	txn->map = map;
-	txn->edits = txn->inline_edits;
-	txn->nedits = 0;
-	txn->nparts = 0;
-	txn->capacity = TXN_INLINE_EDITS;
+	txn_init(txn, map);
 	*out = txn;
 	return 0;
 }
@@ -177,12 +182,10 @@ int mslot_txn_merge(struct mslot_txn *txn, struct mslot_key key, const struct ms
 				  });
 }
 
-void mslot_txn_abort(struct mslot_txn *txn)
+void txn_fini(struct mslot_txn *txn)
 {
 	uint32_t i;
 
-	if (!txn)
-		return;
 	for (i = 0; i < txn->nedits; i++) {
 		mem_free((void *)(uintptr_t)txn->edits[i].parts);
 		if (txn->edits[i].def.region)
@@ -190,5 +193,12 @@ void mslot_txn_abort(struct mslot_txn *txn)
 	}
 	if (txn->edits != txn->inline_edits)
 		mem_free(txn->edits);
+}
+
+void mslot_txn_abort(struct mslot_txn *txn)
+{
+	if (!txn)
+		return;
+	txn_fini(txn);
 	mem_free(txn);
 }

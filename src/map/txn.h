@@ -63,11 +63,22 @@ struct commit {
 	uint32_t *order; /* changes that exist after, by (space, base_gfn) */
 	uint32_t norder;
 	struct index_edit *iedits; /* two a change */
+	void *own_scratch;         /* memory of the arrays when the map's was too small to keep */
 	struct index_batch batch;
 	uint64_t npages;      /* of the final map */
 	uint32_t failed_edit; /* the outcome of a refusal */
 	const char *reason;
 };
+
+/*
+ * A transaction in the caller's memory, and its end; for the entry points of the library
+ * itself, which must not fail for lack of memory before their request was looked at.
+ */
+void txn_init(struct mslot_txn *txn, struct mslot_map *map);
+void txn_fini(struct mslot_txn *txn);
+
+/* The scratch memory of a new map. Returns 0 or -ENOMEM. */
+int commit_scratch_init(struct mslot_map *map);
 
 /* Note why a commit is refused. Returns err. */
 int commit_refuse(struct commit *c, int err, uint32_t edit, const char *reason);
@@ -78,8 +89,11 @@ int commit_refuse(struct commit *c, int err, uint32_t edit, const char *reason);
  */
 int resolve_edits(struct commit *c);
 
-/* Validate the final map: checks 6 to 8. Returns 0 or a noted refusal. */
+/* Validate the final map: checks 6 and 7. Returns 0 or a noted refusal. */
 int validate_final(struct commit *c);
+
+/* Check 9, after allocation. Returns 0 or a noted refusal. */
+int validate_gpa_limit(struct commit *c);
 
 /* Listeners, in the order in which they were added. */
 int listeners_prepare(struct mslot_map *map, const struct mslot_diff *diff);

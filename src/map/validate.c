@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * validate.c - the final map: checks 6 to 8 of mslot_txn_commit(), in that order.
+ * validate.c - the final map: checks 6, 7 and 9 of mslot_txn_commit(); allocation, which
+ * KVM does before it looks at the guest-physical limit, comes between the last two.
  *
  * The final map is the old one without the claimed slots that change, plus the changes
  * that exist afterwards. Nothing of it is built here; the cost is O(changes * log slots).
@@ -181,7 +182,7 @@ static int check_overlap(struct commit *c)
 	return 0;
 }
 
-static int check_gpa_limit(struct commit *c)
+int validate_gpa_limit(struct commit *c)
 {
 	uint64_t limit = c->map->opt.gpa_limit >> c->map->opt.page_shift;
 	uint32_t i;
@@ -204,5 +205,5 @@ int validate_final(struct commit *c)
 	err = check_overlap(c);
 	if (!err && c->args->late_errno)
 		err = commit_refuse(c, c->args->late_errno, 0, "refused by the entry point");
-	return err ? err : check_gpa_limit(c);
+	return err;
 }

@@ -51,8 +51,11 @@ static const struct bad traces[] = {
      ":2: expected a request that the map accepts, got Invalid argument"},
     {BYTES("0 0 0 40000 0x0 0x0 0x1000 0x0 ADD\n"),
      ":1: expected a request that the map accepts, got Invalid argument"},
+    /* What no process could have: host memory beyond user space. */
     {BYTES("0 0 0 0 0x0 0x0 0x1000 0x7ffffffff000 ADD\n"),
-     ":1: expected a request that the map accepts, got Invalid argument"},
+     ":1: expected hva + size up to 0x7ffffffff000, got '0x1000'"},
+    {BYTES("0 0 0 0 0x0 0x0 0x1000 0xfffffffffffff000 ADD\n"),
+     ":1: expected hva + size up to 0x7ffffffff000, got '0x1000'"},
 };
 
 static const struct bad logs[] = {

@@ -242,6 +242,29 @@ static void test_single_edit_touches_a_path(void **state)
 	drop_tree(f, &root);
 }
 
+/* Leaves of 16 and 10: single removals shrink one and then the other down to where they join. */
+static void test_single_removals_join_either_neighbour(void **state)
+{
+	static const unsigned int from[][2] = {{0, 16}, {16, 0}};
+	struct fixture *f = *state;
+
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		struct index_root root = make_tree(f, 26, false);
+
+		for (unsigned int leaf = 0; leaf < 2; leaf++) {
+			const unsigned int first = from[turn][leaf], n = first ? 10 : 16;
+
+			for (unsigned int i = 0; i + 5 < n; i++) {
+				struct index_edit e = removal((first + i) * 10, 0);
+
+				apply(f, &root, &e, 1);
+			}
+		}
+		assert_int_equal(root.count, 10);
+		drop_tree(f, &root);
+	}
+}
+
 static void test_rising_insertion_makes_a_dense_tree(void **state)
 {
 	struct fixture *f = *state;
@@ -530,6 +553,7 @@ int main(void)
 	    CASE(test_out_of_memory_at_every_allocation),
 	    CASE(test_out_of_memory_in_build),
 	    CASE(test_single_edit_touches_a_path),
+	    CASE(test_single_removals_join_either_neighbour),
 	    CASE(test_rising_insertion_makes_a_dense_tree),
 	    CASE(test_cut_ranges_join_inner_nodes),
 	    CASE(test_left_neighbour_taken_in_joins_leaves),

@@ -369,6 +369,27 @@ static void contradictions_of_merge(void **state)
 	}
 }
 
+/* The same distance from the region on both sides of a hole: only gpa tells. */
+static void a_merge_over_a_hole_is_refused(void **state)
+{
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(NULL);
+	const struct mslot_slot_def defs[] = {def_of(1, 0, 1, region, 0),
+					      def_of(2, 2, 1, region, 2)};
+	const struct mslot_part part = {2, 0};
+	struct mslot_edit merge = edit_of(MSLOT_EDIT_MERGE, defs[0]);
+
+	(void)state;
+	put_slot(map, defs[0]);
+	put_slot(map, defs[1]);
+	merge.parts = &part;
+	merge.nparts = 1;
+	assert_int_equal(commit_edits(map, &merge, 1, NULL), -EINVAL);
+	expect_slots(map, defs, 2);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
 static void overlap_blames_the_first_edit_that_takes_part(void **state)
 {
 	struct fixture *f = *state;
@@ -493,6 +514,7 @@ int main(void)
 	    EACH(contradictions_of_move_resize_replace),
 	    EACH(contradictions_of_split),
 	    EACH(contradictions_of_merge),
+	    cmocka_unit_test(a_merge_over_a_hole_is_refused),
 	    EACH(overlap_blames_the_first_edit_that_takes_part),
 	    EACH(gpa_limit_is_checked_last),
 	    EACH(limits_blame_the_last_edit_that_grew),
