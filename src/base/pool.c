@@ -6,7 +6,8 @@
  * its address. The header takes one cache line; nodes follow.
  *
  * Invariants (pool_check()):
- *   P1 a slab is on pool->slabs; it is on its class's partial list iff it has a free node
+ *   P0 a slab is on pool->slabs, or on pool->spare, of which there are nspare
+ *   P1 of those in use, it is on its class's partial list iff it has a free node
  *   P2 nfree equals the length of the free list, 0 <= nfree <= nnodes
  *   P3 slab_bytes and live_bytes are the sums over the slabs
  *   P4 at most one wholly free slab a class stays (no churn at the border)
@@ -64,9 +65,24 @@ static void partial_del(struct pool *pool, struct pool_slab *slab)
 		slab->part_next->part_prev = slab->part_prev;
 }
 
+static struct pool_slab *slab_memory(struct pool *pool)
+{
+	struct pool_slab *slab = pool->spare;
+
+	if (slab) {
+		pool->spare = slab->next;
+		pool->nspare--;
+		return slab;
+	}
+	slab = mem_alloc_aligned(SLAB_BYTES, SLAB_BYTES);
+	if (slab)
+		pool->slab_bytes += SLAB_BYTES;
+	return slab;
+}
+
 static struct pool_slab *slab_create(struct pool *pool, uint32_t class_bytes)
 {
-	struct pool_slab *slab = mem_alloc_aligned(SLAB_BYTES, SLAB_BYTES);
+	struct pool_slab *slab = slab_memory(pool);
 
 	if (!slab)
 		return NULL;
@@ -79,12 +95,11 @@ static struct pool_slab *slab_create(struct pool *pool, uint32_t class_bytes)
 	if (pool->slabs)
 		pool->slabs->prev = slab;
 	pool->slabs = slab;
-	pool->slab_bytes += SLAB_BYTES;
 	partial_add(pool, slab);
 	return slab;
 }
 
-static void slab_destroy(struct pool *pool, struct pool_slab *slab)
+static void slab_retire(struct pool *pool, struct pool_slab *slab)
 {
 	partial_del(pool, slab);
 	if (slab->prev)
@@ -93,8 +108,24 @@ static void slab_destroy(struct pool *pool, struct pool_slab *slab)
 		pool->slabs = slab->next;
 	if (slab->next)
 		slab->next->prev = slab->prev;
-	pool->slab_bytes -= SLAB_BYTES;
-	mem_free(slab);
+	if (pool->nspare < POOL_SPARE_SLABS) {
+		slab->next = pool->spare;
+		pool->spare = slab;
+		pool->nspare++;
+	} else {
+		pool->slab_bytes -= SLAB_BYTES;
+		mem_free(slab);
+	}
+}
+
+static void free_slabs(struct pool_slab *slab)
+{
+	struct pool_slab *next;
+
+	for (; slab; slab = next) {
+		next = slab->next;
+		mem_free(slab);
+	}
 }
 
 void pool_init(struct pool *pool)
@@ -104,12 +135,8 @@ void pool_init(struct pool *pool)
 
 void pool_fini(struct pool *pool)
 {
-	struct pool_slab *slab, *next;
-
-	for (slab = pool->slabs; slab; slab = next) {
-		next = slab->next;
-		mem_free(slab);
-	}
+	free_slabs(pool->slabs);
+	free_slabs(pool->spare);
 	pool_init(pool);
 }
 
@@ -151,7 +178,7 @@ void pool_free(struct pool *pool, void *node)
 		partial_add(pool, slab);
 	/* Keep one wholly free slab a class, so that a commit at the border does not churn. */
 	if (slab->nfree == slab->nnodes && (slab->part_prev || slab->part_next))
-		slab_destroy(pool, slab);
+		slab_retire(pool, slab);
 }
 
 size_t pool_node_bytes(const void *node)
@@ -184,6 +211,7 @@ static const char *slab_check(const struct pool *pool, const struct pool_slab *s
 const char *pool_check(const struct pool *pool)
 {
 	uint64_t slab_bytes = 0, live_bytes = 0;
+	uint32_t nspare = 0;
 	const struct pool_slab *slab;
 	const char *why;
 
@@ -194,6 +222,10 @@ const char *pool_check(const struct pool *pool)
 		slab_bytes += SLAB_BYTES;
 		live_bytes += (uint64_t)(slab->nnodes - slab->nfree) * slab->class_bytes;
 	}
+	for (slab = pool->spare; slab; slab = slab->next, nspare++)
+		slab_bytes += SLAB_BYTES;
+	if (nspare != pool->nspare || nspare > POOL_SPARE_SLABS)
+		return "pool: nspare is wrong";
 	if (slab_bytes != pool->slab_bytes)
 		return "pool: slab_bytes is wrong";
 	if (live_bytes != pool->live_bytes)

@@ -2,10 +2,12 @@
 /*
  * pool.h - pools of small nodes that a single writer owns.
  *
- * A pool hands out nodes of 8-byte size classes up to POOL_MAX_BYTES, cut from
- * aligned slabs; a free node goes back to its slab, and a slab that becomes wholly free
- * goes back to the system unless it is its class's only one with room. No lock: the
- * caller serialises (the map's writer mutex).
+ * A pool hands out nodes of 8-byte size classes up to POOL_MAX_BYTES, cut from aligned
+ * slabs; a free node goes back to its slab. A slab that becomes wholly free, and is not
+ * its class's only one with room, is spared for any class, up to POOL_SPARE_SLABS of them,
+ * else it goes back to the system: a queue of dead nodes fills and empties all the time,
+ * and its memory must not go to the system and back each time. No lock: the caller
+ * serialises (the map's writer mutex).
  *
  * Every node starts with a struct pool_link. The pool itself uses only `next`, and
  * only while the node is free; owners use both fields to list nodes that they have
@@ -18,6 +20,7 @@
 #include <stdint.h>
 
 #define POOL_MAX_BYTES 1024u
+#define POOL_SPARE_SLABS 64u
 #define POOL_CLASSES (POOL_MAX_BYTES / 8 + 1)
 
 struct pool_link {
@@ -29,9 +32,11 @@ struct pool_slab;
 
 struct pool {
 	struct pool_slab *partial[POOL_CLASSES]; /* slabs with room, by class */
-	struct pool_slab *slabs;                 /* all slabs, for checking and fini */
-	uint64_t slab_bytes;                     /* memory taken from the system */
-	uint64_t live_bytes;                     /* memory of nodes handed out */
+	struct pool_slab *slabs;                 /* all slabs of a class, for checking and fini */
+	struct pool_slab *spare;                 /* wholly free, of no class */
+	uint32_t nspare;
+	uint64_t slab_bytes; /* memory taken from the system, spare slabs included */
+	uint64_t live_bytes; /* memory of nodes handed out */
 };
 
 void pool_init(struct pool *pool);

@@ -155,6 +155,11 @@ static bool overlaps_staying_slot(const struct commit *c, const struct change *c
 	struct index_cursor cur;
 	struct index_entry entry;
 
+	/* Inside its own old place nothing else can be. */
+	if (change->before && change->content.base_gfn >= change->before->base_gfn &&
+	    end_gfn(change) <= slot_end_gfn(change->before))
+		return false;
+
 	index_cursor_init(&cur, &c->old->gfn[change->space], change->content.base_gfn,
 			  end_gfn(change));
 	while (index_cursor_next(&cur, &entry))

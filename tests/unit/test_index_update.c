@@ -64,7 +64,7 @@ static struct pool_link *drain(struct pool *pool, bool ties, unsigned int scarce
 		want = scarce && groups != scarce ? PLENTY : left;
 		spare = NULL;
 		spared = 0;
-		for (n = 0; pool->partial[bytes / 8] || spared < want; n++) {
+		for (n = 0; pool->partial[bytes / 8] || pool->spare || spared < want; n++) {
 			node = pool_alloc(pool, bytes);
 			assert_non_null(node);
 			/* One in eight is never spared: a slab that is wholly free would go. */

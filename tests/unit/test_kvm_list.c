@@ -297,6 +297,9 @@ static void space_is_checked_before_use(void **state)
 		list_reset(l);
 		list_add(l, (struct req){spaces[i] << 16 | 1, 0, 0, P, HVA}, false);
 		assert_list_refused(l, -EINVAL, 0);
+		/* Also with another fault behind it: the first is to blame. */
+		list_add(l, (struct req){11, 0, 1, P, HVA}, false);
+		assert_list_refused(l, -EINVAL, 0);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_publish.c - what a thread may conclude from a generation that it has seen.
+ * test_publish.c - the order of the steps around the publish, where one thread can see it:
+ * entering a section, and what may be reused when.
  */
 #include "map_fixture.h"
 
@@ -9,6 +10,8 @@
 #include <stdbool.h>
 
 #include "base/perturb.h"
+#include "base/rcu.h"
+#include "map/reclaim.h"
 
 #define COMMITS 300u
 
@@ -63,9 +66,79 @@ static void a_generation_that_can_be_waited_for_is_seen_by_entering(void **state
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
 
+static unsigned int windows, outside;
+
+static void note_section(enum perturb_point point)
+{
+	const bool reading = point == PERTURB_READER_ENTERED || point == PERTURB_SNAPSHOT_LOADED ||
+			     point == PERTURB_READER_LEAVING;
+
+	windows += reading;
+	outside += reading && !rcu_in_section();
+}
+
+static void the_snapshot_is_loaded_inside_the_section(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+
+	(void)state;
+	windows = outside = 0;
+	perturb_hook = note_section;
+	mslot_leave(mslot_enter(map));
+	perturb_hook = NULL;
+	assert_int_equal(windows, 3);
+	assert_int_equal(outside, 0);
+	assert_false(rcu_in_section());
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+static uint64_t retired_bytes(struct mslot_map *map)
+{
+	struct mslot_map_stats stats;
+
+	assert_int_equal(mslot_map_stats_get(map, &stats), 0);
+	return stats.retired_bytes;
+}
+
+static void reclaim_now(struct mslot_map *map)
+{
+	map_lock(map);
+	reclaim_run(map, RECLAIM_ALL);
+	map_unlock(map);
+}
+
+/* A grace period that ended before the commit says nothing of sections entered since. */
+static void a_batch_waits_for_a_grace_period_after_its_commit(void **state)
+{
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(NULL);
+	const struct mslot_snapshot *snap;
+	uint64_t retired;
+
+	(void)state;
+	put_slot(map, def_of(0, 0, 1, region, 0));
+	reclaim_synchronize(map);
+	reclaim_now(map);
+	assert_int_equal(retired_bytes(map), 0);
+	snap = mslot_enter(map);
+	drop_slot(map, 0);
+	retired = retired_bytes(map);
+	assert_true(retired > 0);
+	reclaim_now(map);
+	assert_int_equal(retired_bytes(map), retired);
+	mslot_leave(snap);
+	reclaim_synchronize(map);
+	reclaim_now(map);
+	assert_int_equal(retired_bytes(map), 0);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_snapshot_is_loaded_inside_the_section),
+	    cmocka_unit_test(a_batch_waits_for_a_grace_period_after_its_commit),
 	    cmocka_unit_test(a_generation_that_can_be_waited_for_is_seen_by_entering),
 	};
 
