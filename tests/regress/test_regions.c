@@ -166,21 +166,18 @@ static void an_unpublished_snapshot_cannot_be_held(void **state)
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
 
-static sigjmp_buf *fault_return;
+static sigjmp_buf fault_return;
 
 static void on_fault(int sig)
 {
 	(void)sig;
-	siglongjmp(*fault_return, 1);
+	siglongjmp(fault_return, 1);
 }
 
 static void touch_unmapped(void *ctx, const struct mslot_region_options *opt)
 {
-	sigjmp_buf buf;
-
 	(void)ctx;
-	fault_return = &buf;
-	if (sigsetjmp(buf, 1) == 0)
+	if (sigsetjmp(fault_return, 1) == 0)
 		*(volatile char *)opt->hva = 1;
 	else
 		atomic_fetch_add(&released, 1);
