@@ -6,6 +6,8 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 # Seconds that each stress program runs in `make stress`.
 override SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
+# The build that `make stress` runs: test, asan or tsan.
+override CONFIG := $(if $(filter command line,$(origin CONFIG)),$(CONFIG),test)
 # Percentage of the random tests' length under the slow sanitizers.
 SANITIZER_SCALE ?= 10
 # How many source mutations `make mutants` tries: a number or all.
@@ -36,9 +38,9 @@ tsan: ## the test programs under ThreadSanitizer
 	@scripts/install-deps build test clang
 	@MSLOT_TEST_SCALE=$(SANITIZER_SCALE) scripts/run-tests tsan --no-suite lint --timeout-multiplier 10
 
-stress: ## each stress program for SECONDS=N (default 10)
-	@scripts/install-deps build test
-	@MSLOT_STRESS_MS=$(SECONDS)000 scripts/run-tests test --suite stress --timeout-multiplier 0
+stress: ## each stress program for SECONDS=N (default 10); CONFIG=test (default), asan or tsan
+	@scripts/install-deps build test $(if $(filter tsan,$(CONFIG)),clang)
+	@scripts/stress $(SECONDS) $(CONFIG)
 
 fuzz: ## each fuzz target for SECONDS=N (default 60), against its twin
 	@scripts/install-deps build test clang

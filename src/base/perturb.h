@@ -7,17 +7,28 @@
 #define MSLOT_BASE_PERTURB_H
 
 enum perturb_point {
-	PERTURB_READER_ENTERED,  /* in the section, before loading the snapshot pointer */
-	PERTURB_SNAPSHOT_LOADED, /* snapshot loaded, nothing looked up yet */
-	PERTURB_READER_LEAVING,  /* before leaving the section */
-	PERTURB_BEFORE_PREPARE,  /* next snapshot built, no listener asked */
-	PERTURB_BEFORE_PUBLISH,  /* all prepared */
-	PERTURB_AFTER_PUBLISH,   /* published, listeners not told */
-	PERTURB_BEFORE_RETIRE,   /* listeners told, nothing retired */
-	PERTURB_BEFORE_RECLAIM,  /* grace period over, nothing freed */
-	PERTURB_BEFORE_RELEASE,  /* region unreachable, callback not called */
-	PERTURB_HOLD_REGISTER,   /* about to register a hold */
-	PERTURB_HOLD_PUT,        /* hold removed from the list, its nodes not handed on */
+	PERTURB_READER_ENTERED,    /* in the section, before loading the snapshot pointer */
+	PERTURB_SNAPSHOT_LOADED,   /* snapshot loaded, nothing looked up yet */
+	PERTURB_READER_LEAVING,    /* before leaving the section */
+	PERTURB_BEFORE_PREPARE,    /* next snapshot built, no listener asked */
+	PERTURB_BEFORE_ABORT,      /* a listener vetoed, those before it still prepared */
+	PERTURB_BEFORE_UNDO,       /* commit refused, what it built still there */
+	PERTURB_BEFORE_PUBLISH,    /* all prepared */
+	PERTURB_POINTER_PUBLISHED, /* readers see it, published still says the last one */
+	PERTURB_AFTER_PUBLISH,     /* published, listeners not told */
+	PERTURB_BEFORE_RETIRE,     /* listeners told, nothing retired */
+	PERTURB_GRACE_BEGINS,      /* target read, grace period not begun */
+	PERTURB_GRACE_OVER,        /* grace period over, not noted */
+	PERTURB_AT_LIMIT,          /* commit has to wait, writer mutex not dropped yet */
+	PERTURB_BEFORE_RECLAIM,    /* grace period noted, nothing freed */
+	PERTURB_BEFORE_RECLAIMED,  /* queue worked off, not noted */
+	PERTURB_REGION_AT_ZERO,    /* last reference gone, release not queued */
+	PERTURB_BEFORE_RELEASE,    /* region unreachable, callback not called */
+	PERTURB_HOLD_REGISTER,     /* about to register a hold */
+	PERTURB_HOLD_PUT,          /* hold removed from the list, its nodes not handed on */
+	PERTURB_HOLD_INHERIT,      /* the same, and off the list of put holds */
+	PERTURB_WAIT_LOOKED,       /* a waiter looked in vain, does not sleep yet */
+	PERTURB_WAIT_UNREACHABLE,  /* nothing reachable, releases not counted */
 	PERTURB_POINTS
 };
 

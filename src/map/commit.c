@@ -270,6 +270,7 @@ static void unbuild(struct commit *c)
 {
 	uint32_t i;
 
+	PERTURB(BEFORE_UNDO);
 	index_batch_rollback(&c->batch);
 	index_batch_fini(&c->batch);
 	if (c->next)
@@ -314,6 +315,7 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	c->next->transient = false;
 	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
 	rcu_publish(&map->snapshot, c->next);
+	PERTURB(POINTER_PUBLISHED);
 	/*
 	 * Release, after the publish: whoever reads this generation and then starts a grace
 	 * period covers every section that can still be in an older snapshot. Pairs with

@@ -159,16 +159,18 @@ static int sweep_space(struct sweep *s)
 	const struct mslot_slot *b, *a;
 	int err;
 
-	while (i < s->only_before.n || j < s->only_after.n) {
+	for (;;) {
 		b = i < s->only_before.n ? s->only_before.slots[i] : NULL;
 		a = j < s->only_after.n ? s->only_after.slots[j] : NULL;
+		if (!a && !b)
+			return 0;
 		b_start = b ? u64_max(b->base_gfn, pos) : UINT64_MAX;
 		a_start = a ? u64_max(a->base_gfn, pos) : UINT64_MAX;
 		pos = u64_min(a_start, b_start);
 		/* The range ends where its own slots end or where the other side begins. */
 		if (a && b && a_start == b_start) {
 			end = u64_min(slot_end_gfn(a), slot_end_gfn(b));
-		} else if (b_start < a_start) {
+		} else if (b && (!a || b_start < a_start)) {
 			end = u64_min(slot_end_gfn(b), a_start);
 			a = NULL;
 		} else {
@@ -184,7 +186,6 @@ static int sweep_space(struct sweep *s)
 		if (a && slot_end_gfn(a) == end)
 			j++;
 	}
-	return 0;
 }
 
 static int sweep_all(struct sweep *s)

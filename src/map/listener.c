@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/perturb.h"
 #include "map/diff.h"
 #include "map/txn.h"
 
@@ -37,6 +38,7 @@ int listeners_prepare(struct mslot_map *map, const struct mslot_diff *diff)
 	}
 	if (!err)
 		return 0;
+	PERTURB(BEFORE_ABORT);
 	/* The one that vetoed has prepared nothing. */
 	for (listener = listener->prev; listener; listener = listener->prev)
 		if (listener->ops.abort)

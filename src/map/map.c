@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
+#include "base/perturb.h"
 #include "base/rcu.h"
 #include "map/fork.h"
 #include "map/hold.h"
@@ -269,6 +270,7 @@ int map_write_begin(struct mslot_map *map)
 			return -EDEADLK;
 		}
 		map->grace_waits++;
+		PERTURB(AT_LIMIT);
 		map_unlock(map);
 		reclaim_synchronize(map);
 		map_lock(map);

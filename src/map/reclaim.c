@@ -109,6 +109,7 @@ static void dispose_hold(struct mslot_map *map, struct mslot_hold *dropped)
 {
 	struct mslot_hold *hold = hold_youngest(map, dropped->generation);
 
+	PERTURB(HOLD_INHERIT);
 	map->held_bytes -= list_bytes(dropped->pinned.nodes) + list_bytes(dropped->pinned.slots);
 	dispose_list(map, dropped->pinned.nodes, hold, false);
 	dispose_list(map, dropped->pinned.slots, hold, true);
@@ -135,6 +136,7 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches)
 		map->dropped = dropped->next;
 		dispose_hold(map, dropped);
 	}
+	PERTURB(BEFORE_RECLAIMED);
 	/* Release: regions queued for release before the waiter's look at the queue. Pairs with
 	 * mslot_wait(). */
 	atomic_store_explicit(&map->reclaimed,
@@ -165,6 +167,8 @@ void reclaim_synchronize(struct mslot_map *map)
 	 */
 	uint64_t generation = atomic_load_explicit(&map->published, memory_order_acquire);
 
+	PERTURB(GRACE_BEGINS);
 	rcu_synchronize();
+	PERTURB(GRACE_OVER);
 	reclaim_graced(map, generation);
 }

@@ -288,6 +288,7 @@ int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct msl
 		pthread_mutex_unlock(&lock);
 		if (done(map, arg))
 			return 0;
+		PERTURB(WAIT_LOOKED);
 		if (err == ETIMEDOUT || (deadline_ns != UINT64_MAX && now_ns() >= deadline_ns))
 			return -ETIMEDOUT;
 		pthread_mutex_lock(&lock);

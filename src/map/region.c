@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
+#include "base/perturb.h"
 #include "map/reclaim.h"
 
 int mslot_region_create(const struct mslot_region_options *opt, struct mslot_region **out)
@@ -46,6 +47,7 @@ void region_unref(struct mslot_region *region)
 	 */
 	if (atomic_fetch_sub_explicit(&region->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	PERTURB(REGION_AT_ZERO);
 	if (region->opt.release)
 		reclaimer_release(region);
 	else if (!region->built_in)

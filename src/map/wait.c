@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/page.h"
+#include "base/perturb.h"
 #include "map/hold.h"
 #include "map/reclaim.h"
 
@@ -33,6 +34,25 @@ static uint64_t deadline_of(int64_t timeout_ns)
 	return now_ns() + (uint64_t)timeout_ns;
 }
 
+static bool is_noted(const struct mslot_map *map, uint64_t generation)
+{
+	/* Acquire: pairs with the store in commit_publish(). */
+	return generation <= atomic_load_explicit(&map->published, memory_order_acquire);
+}
+
+/*
+ * Readers may see a snapshot a moment before its generation is noted; its writer has the
+ * mutex until after that.
+ */
+static bool is_published(struct mslot_map *map, uint64_t generation)
+{
+	if (is_noted(map, generation))
+		return true;
+	map_lock(map);
+	map_unlock(map);
+	return is_noted(map, generation);
+}
+
 int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 {
 	uint64_t deadline;
@@ -40,8 +60,7 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 
 	if (map_wait_deadlocks(0) || reclaimer_self())
 		return -EDEADLK;
-	/* Acquire: pairs with the store in commit_publish(). */
-	if (generation > atomic_load_explicit(&map->published, memory_order_acquire))
+	if (!is_published(map, generation))
 		return -EINVAL;
 	deadline = deadline_of(timeout_ns);
 	if (!unreachable(map, generation)) {
@@ -58,5 +77,6 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 		if (err)
 			return err;
 	}
+	PERTURB(WAIT_UNREACHABLE);
 	return reclaimer_wait(released, map, reclaimer_released_target(), deadline);
 }

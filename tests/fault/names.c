@@ -52,8 +52,8 @@ static void add_declared(struct names *names, const char *text)
 	const char *end, *start;
 
 	for (text = strstr(text, mark); text; text = strstr(end, mark)) {
-		end = strchr(text, '(');
-		CHECK(end, "a declaration without parameters");
+		end = text + strcspn(text, "(");
+		CHECK(*end, "a declaration without parameters");
 		for (start = end; strchr(letters, start[-1]); start--)
 			;
 		add(names, start, (size_t)(end - start));
@@ -69,10 +69,10 @@ static void add_header(struct names *names, const char *dir, const char *header)
 
 	snprintf(path, sizeof(path), "%s/%s", dir, header);
 	file = fopen(path, "r");
-	CHECK(file, "cannot read %s", path);
-	n = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	CHECK(n > 0 && n < sizeof(text) - 1, "%s is empty or too long", path);
+	n = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	CHECK(n > 0 && n < sizeof(text) - 1, "%s cannot be read, is empty or too long", path);
 	text[n] = '\0';
 	add_declared(names, text);
 }

@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/perturb.h"
 #include "map/snapshot.h"
+#include "stress/windows.h"
 
 static struct stress_thread threads[STRESS_THREADS];
 static unsigned int nthreads;
@@ -20,7 +20,7 @@ static uint64_t seed;
 static _Atomic bool stop;
 static _Atomic uint64_t newest;
 static struct stress_step gate = STRESS_STEP_INIT;
-static _Thread_local struct rng delays;
+static uint64_t ran_ms;
 
 void stress_fail(const char *where, const char *what, const char *format, ...)
 {
@@ -59,22 +59,6 @@ uint64_t stress_scaled(uint64_t n)
 	return scaled ? scaled : 1;
 }
 
-/*
- * Mostly nothing, sometimes a short spin, rarely another thread's turn: long enough to
- * let others into the window, short enough to keep the pressure up.
- */
-static void delay(enum perturb_point point)
-{
-	uint64_t draw = rng_next(&delays) ^ (uint64_t)point;
-	volatile unsigned int spin;
-
-	if (draw % 16 == 0)
-		sched_yield();
-	else if (draw % 16 < 4)
-		for (spin = 0; spin < (draw >> 32) % 400; spin++)
-			;
-}
-
 void stress_begin(const char *name)
 {
 	struct timespec ts;
@@ -82,20 +66,24 @@ void stress_begin(const char *name)
 	program = name;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	seed = number("MSLOT_STRESS_SEED", (uint64_t)ts.tv_nsec ^ (uint64_t)ts.tv_sec << 20);
-	rng_init(&delays, seed);
-	perturb_hook = delay;
+	windows_begin(name, seed);
+}
+
+uint64_t stress_seed(void)
+{
+	return seed;
 }
 
 void stress_no_delays(void)
 {
-	perturb_hook = NULL;
+	windows_off();
 }
 
 static void *main_of(void *arg)
 {
 	struct stress_thread *self = arg;
 
-	rng_init(&delays, seed + 1000 + self->index);
+	windows_thread(seed + 1000 + self->index);
 	stress_step_wait(&gate, 1);
 	self->run(self);
 	return NULL;
@@ -119,10 +107,19 @@ bool stress_running(void)
 	return !atomic_load_explicit(&stop, memory_order_relaxed);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 void stress_run(void)
 {
 	bool fixed = getenv("MSLOT_STRESS_MS") != NULL;
 	uint64_t ms = number("MSLOT_STRESS_MS", 1500);
+	uint64_t begin = now_ms();
 	struct timespec ts;
 	unsigned int i;
 
@@ -135,6 +132,7 @@ void stress_run(void)
 	atomic_store(&stop, true);
 	for (i = 0; i < nthreads; i++)
 		CHECK_OK(pthread_join(threads[i].thread, NULL));
+	ran_ms = now_ms() - begin;
 }
 
 static void print_ages(const struct stress_thread *t)
@@ -150,7 +148,7 @@ static void print_ages(const struct stress_thread *t)
 int stress_end(void)
 {
 	uint64_t ops = 0;
-	bool idle = nthreads == 0;
+	bool idle = nthreads == 0, missed;
 	unsigned int i;
 
 	for (i = 0; i < nthreads; i++) {
@@ -162,10 +160,13 @@ int stress_end(void)
 		ops += t->ops;
 		idle |= t->ops == 0;
 	}
-	printf("%s: %" PRIu64 " operations, seed %" PRIu64 "\n", program, ops, seed);
+	missed = windows_missed();
+	/* scripts/stress reads this line. */
+	printf("%s: %" PRIu64 " operations in %" PRIu64 " ms, seed %" PRIu64 "\n", program, ops,
+	       ran_ms, seed);
 	if (idle)
 		fprintf(stderr, "%s: FAILED: a thread did nothing\n", program);
-	return idle;
+	return idle || missed;
 }
 
 void stress_step_reach(struct stress_step *step, uint64_t n)
@@ -201,6 +202,27 @@ void stress_committed(uint64_t generation)
 		;
 }
 
+/*
+ * Fails for a snapshot that a whole grace period has passed, by the library's account (the
+ * first two) and by our own clock; the next one would give its memory away.
+ */
+static void check_alive(const struct stress_section *sec)
+{
+	uint64_t graced = atomic_load(&sec->map->graced);
+	uint64_t reclaimed = atomic_load(&sec->map->reclaimed);
+	uint64_t over = windows_over();
+
+	CHECK(graced <= sec->generation,
+	      "generation %" PRIu64 " entered, readers below %" PRIu64 " said to be gone (R3)",
+	      sec->generation, graced);
+	CHECK(reclaimed <= sec->generation,
+	      "generation %" PRIu64 " still entered, but reclaimed up to %" PRIu64 " (R3)",
+	      sec->generation, reclaimed);
+	CHECK(over <= sec->grace,
+	      "grace period %" PRIu64 " over, entered before %" PRIu64 " began (R3)", over,
+	      sec->grace + 1);
+}
+
 void stress_enter(struct stress_section *sec, struct mslot_map *map)
 {
 	uint64_t told = stress_newest();
@@ -209,19 +231,19 @@ void stress_enter(struct stress_section *sec, struct mslot_map *map)
 	sec->snap = mslot_enter(map);
 	sec->generation = mslot_snapshot_generation(sec->snap);
 	sec->serial = sec->snap->serial;
+	/* Inside the section: a grace period that begins after this look waits for us. */
+	sec->grace = windows_begun();
 	CHECK(sec->generation >= told, "entered %" PRIu64 " after %" PRIu64 " returned (R2)",
 	      sec->generation, told);
+	check_alive(sec);
 }
 
 void stress_leave(struct stress_section *sec, struct stress_thread *self)
 {
-	uint64_t reclaimed = atomic_load(&sec->map->reclaimed);
-	uint64_t age = stress_newest();
+	uint64_t age = atomic_load(&sec->map->published);
 	unsigned int bucket = 0;
 
-	CHECK(reclaimed <= sec->generation,
-	      "generation %" PRIu64 " still entered, but reclaimed up to %" PRIu64 " (R3)",
-	      sec->generation, reclaimed);
+	check_alive(sec);
 	CHECK(sec->snap->serial == sec->serial && sec->snap->generation == sec->generation,
 	      "the snapshot changed inside the section (R3)");
 	age = age > sec->generation ? age - sec->generation : 0;

@@ -5,7 +5,8 @@
  *
  * A program is named after the guarantee that it tries to break. Its main() calls
  * stress_begin(), spawns threads whose loops ask stress_running(), calls stress_run()
- * and returns stress_end(). It fails when a check fails or when some thread did nothing.
+ * and returns stress_end(). It fails when a check fails, when some thread did nothing, or
+ * when a window that the program answers for (windows.c) was never entered.
  *
  * MSLOT_STRESS_MS   how long stress_run() lets the threads loop (default 1500); without
  *                   it MSLOT_TEST_SCALE scales the default by that many percent
@@ -49,6 +50,7 @@ int stress_end(void);
 
 /* Length of a fixed amount of work under MSLOT_TEST_SCALE; at least 1. */
 uint64_t stress_scaled(uint64_t n);
+uint64_t stress_seed(void);
 /* For programs that count allocations or calls of the system. */
 void stress_no_delays(void);
 
@@ -89,13 +91,15 @@ void stress_step_wait(struct stress_step *step, uint64_t n);
 /*
  * A read section with an oracle: the snapshot must show every commit of which
  * stress_committed() told before the entry (R2), must not have been reclaimed while
- * inside (R3), and must be unchanged at the end.
+ * inside (R3), no grace period that began inside may end there (R3), and it must be
+ * unchanged at the end.
  */
 struct stress_section {
 	struct mslot_map *map;
 	const struct mslot_snapshot *snap;
 	uint64_t generation;
 	uint64_t serial;
+	uint64_t grace; /* windows_begun() inside */
 };
 
 void stress_enter(struct stress_section *sec, struct mslot_map *map);

@@ -66,6 +66,46 @@ static void a_generation_that_can_be_waited_for_is_seen_by_entering(void **state
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
 
+static void linger_unnoted(enum perturb_point point)
+{
+	for (unsigned int i = 0; point == PERTURB_POINTER_PUBLISHED && i < 20000; i++)
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* The newest generation that entering shows, again and again: it must be known to a wait. */
+static void *wait_for_seen(void *arg)
+{
+	struct mslot_map *map = arg;
+	uintptr_t unknown = 0;
+
+	while (!atomic_load(&done))
+		unknown += mslot_wait(map, generation_of(map), 0) == -EINVAL;
+	return (void *)unknown;
+}
+
+static void a_generation_that_is_seen_can_be_waited_for(void **state)
+{
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(NULL);
+	pthread_t waiter;
+	void *unknown;
+
+	(void)state;
+	perturb_hook = linger_unnoted;
+	atomic_store(&done, false);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_seen, map), 0);
+	for (unsigned int i = 0; i < COMMITS; i++) {
+		put_slot(map, def_of(0, 0, 1, region, 0));
+		drop_slot(map, 0);
+	}
+	atomic_store(&done, true);
+	assert_int_equal(pthread_join(waiter, &unknown), 0);
+	perturb_hook = NULL;
+	assert_null(unknown);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
 static unsigned int windows, outside;
 
 static void note_section(enum perturb_point point)
@@ -140,6 +180,7 @@ int main(void)
 	    cmocka_unit_test(the_snapshot_is_loaded_inside_the_section),
 	    cmocka_unit_test(a_batch_waits_for_a_grace_period_after_its_commit),
 	    cmocka_unit_test(a_generation_that_can_be_waited_for_is_seen_by_entering),
+	    cmocka_unit_test(a_generation_that_is_seen_can_be_waited_for),
 	};
 
 	return cmocka_run_group_tests_name("publish", tests, NULL, NULL);

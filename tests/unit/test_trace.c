@@ -132,7 +132,8 @@ static void contradictions_between_fields_are_refused(void **state)
 	refused("1 0 0 1 0x0 0x4000 0x4000 0x1000 DEL\n", 1, "size 0x0 in a DEL, got '0x4000'");
 	refused("1 0 0 1 0x0 0x4000 0x0 0x1000 ADD\n", 1, "a size above 0x0");
 	refused("1 0 0 1 0x0 0xfffffffffffff000 0x1000 0x0 ADD\n", 1, "gpa + size below 2^64");
-	refused("1 0 0 1 0x0 0x0 0x2000 0xfffffffffffff000 ADD\n", 1, "hva + size up to 0x7ffffffff000");
+	refused("1 0 0 1 0x0 0x0 0x2000 0xfffffffffffff000 ADD\n", 1,
+		"hva + size up to 0x7ffffffff000");
 	refused("1 5 0 1 0x0 0x4000 0x4000 0x0 ADD\n1 4 0 1 0x0 0x4000 0x0 0x0 DEL\n", 2,
 		"(tx) of at least 5, got '4'");
 }

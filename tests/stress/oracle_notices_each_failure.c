@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The oracle of the stress programs itself: a process for each kind of failure, in which it
+ * is planted, must end with the failure and the words that name it; without one, it must not.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "map/reclaim.h"
+#include "stress/lent.h"
+#include "stress/world.h"
+
+static struct world world;
+
+static void nothing(void)
+{
+	struct stress_thread self = {0};
+	struct stress_section sec;
+
+	CHECK_OK(world_advance(&world, NULL));
+	stress_enter(&sec, world.map);
+	CHECK(world_check(&world, sec.snap) == 1, "version");
+	stress_leave(&sec, &self);
+	CHECK(self.ages[0] == 1, "not counted as a snapshot of age 0");
+	world_fini(&world);
+}
+
+/* A section that is open to the oracle and not to the library. */
+static void retired_two_grace_periods_ago(void)
+{
+	struct stress_thread self = {0};
+	struct stress_section sec;
+	int i;
+
+	stress_enter(&sec, world.map);
+	mslot_leave(sec.snap);
+	for (i = 0; i < 2; i++) {
+		CHECK_OK(world_advance(&world, NULL));
+		reclaim_synchronize(world.map);
+	}
+	stress_leave(&sec, &self);
+}
+
+/* The same where the library's counters have nothing to say: nothing was committed. */
+static void grace_period_in_a_section(void)
+{
+	struct stress_thread self = {0};
+	struct stress_section sec;
+
+	stress_enter(&sec, world.map);
+	mslot_leave(sec.snap);
+	reclaim_synchronize(world.map);
+	stress_leave(&sec, &self);
+}
+
+static void older_than_told(void)
+{
+	struct stress_section sec;
+
+	stress_committed(stress_newest() + 1);
+	stress_enter(&sec, world.map);
+}
+
+static void look(void)
+{
+	struct stress_section sec;
+
+	stress_enter(&sec, world.map);
+	world_check(&world, sec.snap);
+}
+
+static void hole(void)
+{
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_txn_begin(world.map, &txn));
+	CHECK(mslot_txn_delete(txn, (struct mslot_key){.space = 1, .id = 3}) >= 0, "delete");
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	look();
+}
+
+/* Space 0 shows version 4, in which ids are as in version 0; space 1 still shows that. */
+static void mixed_map(void)
+{
+	struct world half = {.nspaces = 1, .nslots = world.nslots, .region = world.region};
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_txn_begin(world.map, &txn));
+	/* A version of one space takes half the room of one of two. */
+	world_edit(&half, txn, (uint64_t)world.nslots * world.nspaces);
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	look();
+}
+
+/* A slot's reference dropped behind the map's back; `wiped`: the library's count is right. */
+static void reach_released(bool wiped)
+{
+	struct lent *lent = lent_create();
+	struct mslot_slot_def def = {
+	    .key = {.id = 8},
+	    .gpa = UINT64_C(1) << 30,
+	    .len_bytes = LENT_PAGE,
+	    .region = lent->region,
+	};
+	const struct mslot_slot *slot;
+	struct stress_section sec;
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_txn_begin(world.map, &txn));
+	CHECK(mslot_txn_create(txn, &def) >= 0, "create");
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	stress_enter(&sec, world.map);
+	slot = mslot_find(sec.snap, 0, def.gpa);
+	CHECK(slot && lent_touch(slot) == 1, "a living region is not in use");
+	if (wiped)
+		memset(lent->hva, 0, LENT_PAGE);
+	else
+		atomic_store(&lent->living, 0);
+	lent_touch(slot);
+}
+
+static void region_released(void)
+{
+	reach_released(false);
+}
+
+static void memory_wiped(void)
+{
+	reach_released(true);
+}
+
+/* The creator's reference and the map's: put twice, it goes while the creator shares it. */
+static void released_too_early(void)
+{
+	struct lent *lent = lent_create();
+
+	mslot_region_put(lent->region);
+	CHECK_OK(world_advance(&world, NULL));
+	reclaimer_flush();
+}
+
+static void released_twice(void)
+{
+	struct lent *lent = lent_create();
+	struct mslot_region_options opt;
+
+	mslot_region_options_get(lent->region, &opt);
+	lent_put(lent);
+	reclaimer_flush();
+	opt.release(opt.ctx, &opt);
+}
+
+static const struct {
+	void (*plant)(void);
+	const char *name, *words; /* NULL: no failure */
+} cases[] = {
+    {nothing, "nothing", NULL},
+    {retired_two_grace_periods_ago, "retired two grace periods ago", "said to be gone (R3)"},
+    {grace_period_in_a_section, "a grace period in a section", "over, entered before"},
+    {older_than_told, "older than told", "returned (R2)"},
+    {hole, "a hole", "a hole at space 1 place 3 (R1)"},
+    {mixed_map, "a mixed map", "mixed (R1)"},
+    {region_released, "a released region", "reached after its release (L2)"},
+    {memory_wiped, "a released region's memory", "memory of life 0, not 1, reached (L2)"},
+    {released_too_early, "released too early", "before its creator put it (L2)"},
+    {released_twice, "released twice", "released twice (L2)"},
+};
+
+struct trial {
+	pid_t pid;
+	int out; /* what it says */
+};
+
+/* Before anything of the library runs in this process: it has one thread. */
+static struct trial start(size_t which)
+{
+	struct trial trial;
+	int ends[2];
+
+	CHECK_OK(pipe(ends));
+	fflush(NULL);
+	trial.pid = fork();
+	trial.out = ends[0];
+	CHECK(trial.pid >= 0, "fork");
+	if (trial.pid == 0) {
+		dup2(ends[1], STDERR_FILENO);
+		stress_begin(cases[which].name);
+		world_init(&world, NULL, 2, 4);
+		cases[which].plant();
+		_exit(0);
+	}
+	close(ends[1]);
+	return trial;
+}
+
+static bool notices(size_t which, struct trial trial)
+{
+	char text[1024];
+	size_t len = 0;
+	ssize_t got;
+	int status, want = cases[which].words ? 1 : 0;
+
+	while (len < sizeof(text) - 1 &&
+	       ((got = read(trial.out, text + len, sizeof(text) - 1 - len)) > 0 ||
+		(got < 0 && errno == EINTR)))
+		len += got > 0 ? (size_t)got : 0;
+	text[len] = 0;
+	close(trial.out);
+	CHECK(waitpid(trial.pid, &status, 0) == trial.pid, "waitpid");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == want &&
+	    (want ? strstr(text, cases[which].words) != NULL : len == 0))
+		return true;
+	fprintf(stderr, "%s: status %#x, not the words '%s' but:\n%s\n", cases[which].name,
+		(unsigned int)status, want ? cases[which].words : "", text);
+	return false;
+}
+
+int main(void)
+{
+	struct trial trials[sizeof(cases) / sizeof(cases[0])];
+	size_t i, n = sizeof(cases) / sizeof(cases[0]), failed = 0;
+
+	for (i = 0; i < n; i++)
+		trials[i] = start(i);
+	for (i = 0; i < n; i++) {
+		bool ok = notices(i, trials[i]);
+
+		printf("  %s: %s\n", cases[i].name, ok ? "noticed" : "FAILED");
+		failed += !ok;
+	}
+	printf("%zu of %zu as they should\n", n - failed, n);
+	return failed != 0;
+}
