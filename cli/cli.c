@@ -112,3 +112,10 @@ uint64_t cli_thread_cpu_ns(void)
 {
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
+
+char *cli_strdup(const char *text)
+{
+	const size_t bytes = strlen(text) + 1;
+
+	return memcpy(cli_alloc(1, bytes), text, bytes);
+}

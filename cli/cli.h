@@ -47,6 +47,8 @@ bool cli_number(const char *text, uint64_t max, uint64_t *out);
 
 /* Memory, or a message and exit: a command-line tool has nothing better to do. */
 void *cli_alloc(size_t n, size_t size);
+/* A copy of a text, from cli_alloc(). */
+char *cli_strdup(const char *text);
 /* Make room for one more element behind `n`; doubles. Returns the array. */
 void *cli_grow(void *array, size_t n, size_t *cap, size_t size);
 

@@ -47,7 +47,7 @@ static void describe(struct map_source *src, const struct trace *t, const struct
 	const uint64_t ns = from->has_at ? from->at_ns : t->op[t->nops - 1].time_ns;
 	char done[32], all[32];
 
-	src->title = strdup(t->name);
+	src->title = cli_strdup(t->name);
 	snprintf(src->when, sizeof(src->when), "%s %llu.%06llu s, %s of %s requests",
 		 from->has_at ? "at" : "the end,", (unsigned long long)(ns / 1000000000),
 		 (unsigned long long)(ns % 1000000000 / 1000), svg_count(done, n),
@@ -178,7 +178,7 @@ int map_from_live(struct map_source *src)
 	const struct mslot_map_options opt = {.nspaces = 2};
 	int ret;
 
-	*src = (struct map_source){.title = strdup("live"), .when = "a map of this process"};
+	*src = (struct map_source){.title = cli_strdup("live"), .when = "a map of this process"};
 	src->memory = mmap(NULL, LIVE_BYTES, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ret = src->memory == MAP_FAILED ? -errno : mslot_map_create(&opt, &src->map);

@@ -26,6 +26,9 @@
  * W5: retired memory is bounded by retired_limit_bytes plus one commit; what holds
  *   pin comes on top.
  * L2: a region is released exactly once, when no reader, hold or map can reach it.
+ *
+ * The child of a fork may go on using its copy of every map. A child of a fork made inside
+ * a read section or in a listener callback may only exec or exit.
  */
 #ifndef MSLOT_MSLOT_H
 #define MSLOT_MSLOT_H

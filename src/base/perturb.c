@@ -2,5 +2,5 @@
 #include "base/perturb.h"
 
 #ifdef MSLOT_TESTING
-void (*perturb_hook)(enum perturb_point point);
+void (*_Atomic perturb_hook)(enum perturb_point point);
 #endif

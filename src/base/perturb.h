@@ -33,13 +33,23 @@ enum perturb_point {
 };
 
 #ifdef MSLOT_TESTING
-/* Set by tests before threads start; called with the point. NULL: nothing happens. */
-extern void (*perturb_hook)(enum perturb_point point);
-#define PERTURB(point)                                                                             \
-	do {                                                                                       \
-		if (perturb_hook)                                                                  \
-			perturb_hook(PERTURB_##point);                                             \
-	} while (0)
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* Set by tests, called with the point. NULL: nothing happens. */
+extern void (*_Atomic perturb_hook)(enum perturb_point point);
+
+static inline void perturb(enum perturb_point point)
+{
+	/* Relaxed: the hook must add no order that the library itself does not make. */
+	void (*hook)(enum perturb_point) =
+	    atomic_load_explicit(&perturb_hook, memory_order_relaxed);
+
+	if (hook)
+		hook(point);
+}
+
+#define PERTURB(point) perturb(PERTURB_##point)
 #else
 #define PERTURB(point) ((void)0)
 #endif

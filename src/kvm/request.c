@@ -5,7 +5,7 @@
  * The order is part of the contract: programs tell errors apart only by errno, and a
  * request may break several rules at once. Checks 1 to 9 look at the request alone
  * (kvm_request_check()), 10 to 12 at the slot of that name (kvm_request_infer()); the
- * rest (overlap, memory, guest_memfd, guest-physical limit, waiting, listeners) is done
+ * rest (overlap, guest_memfd, memory, guest-physical limit, waiting, listeners) is done
  * by txn_commit_locked() on the final map. A delete runs the same checks 1 to 9 as
  * any other request, though it uses only the slot number.
  */

@@ -57,13 +57,17 @@ static void prepare(void)
 {
 	bool with_rcu = !map_wait_deadlocks(0);
 
-	if (with_rcu)
-		rcu_before_fork();
-	pthread_mutex_lock(&list_lock);
-	while (!trylock_maps()) {
-		pthread_mutex_unlock(&list_lock);
-		sched_yield();
+	for (;;) {
+		if (with_rcu)
+			rcu_before_fork();
 		pthread_mutex_lock(&list_lock);
+		if (trylock_maps())
+			break;
+		pthread_mutex_unlock(&list_lock);
+		/* A listener may wait for a thread that enters its first section, or waits. */
+		if (with_rcu)
+			rcu_after_fork_parent();
+		sched_yield();
 	}
 	rcu_locked = with_rcu;
 	reclaimer_before_fork();

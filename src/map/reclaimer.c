@@ -339,9 +339,21 @@ void reclaimer_before_fork(void)
 	pthread_mutex_lock(&lock);
 }
 
+/*
+ * In the child every map on the list is queued again. One that was being destroyed is not
+ * on the list, and its locks may be held by threads that are gone.
+ */
+static void empty_queue(void)
+{
+	for (; queue; queue = queue->queue_next)
+		queue->queued = false;
+	queue_tail = &queue;
+}
+
 void reclaimer_after_fork(bool child)
 {
 	if (child) {
+		empty_queue();
 		/*
 		 * The thread is not in the child, unless a release callback forked; that
 		 * callback's own release was finished by the parent's thread either way.

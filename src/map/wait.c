@@ -7,9 +7,11 @@
  * releases queued up to that moment have returned.
  */
 #include <errno.h>
+#include <sched.h>
 
 #include "base/page.h"
 #include "base/perturb.h"
+#include "base/rcu.h"
 #include "map/hold.h"
 #include "map/reclaim.h"
 
@@ -41,16 +43,21 @@ static bool is_noted(const struct mslot_map *map, uint64_t generation)
 }
 
 /*
- * Readers may see a snapshot a moment before its generation is noted; its writer has the
- * mutex until after that.
+ * Readers may see a snapshot a moment before its generation is noted. Its writer is between
+ * two stores, so that moment is short.
  */
 static bool is_published(struct mslot_map *map, uint64_t generation)
 {
+	bool shown;
+
 	if (is_noted(map, generation))
 		return true;
-	map_lock(map);
-	map_unlock(map);
-	return is_noted(map, generation);
+	rcu_enter();
+	shown = generation <= rcu_load(&map->snapshot)->generation;
+	rcu_leave();
+	while (shown && !is_noted(map, generation))
+		sched_yield();
+	return shown;
 }
 
 int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)

@@ -2,6 +2,7 @@
 /*
  * ops.c - the operations that allocate: every public function that can.
  */
+#include "edit_by_verb.h"
 #include "fault.h"
 
 #include <errno.h>
@@ -125,41 +126,12 @@ static void prepare_add(struct world *w, const struct op *op)
 		CHECK_OK(mslot_txn_delete(w->txn, (struct mslot_key){0, id}));
 }
 
-/* By way of the verb for the kind, or of mslot_txn_add() itself. */
-static int add_by_verb(struct mslot_txn *txn, const struct mslot_edit *edit)
-{
-	const struct mslot_slot_def *def = &edit->def;
-
-	switch (edit->kind) {
-	case MSLOT_EDIT_CREATE:
-		return mslot_txn_create(txn, def);
-	case MSLOT_EDIT_DELETE:
-		return mslot_txn_delete(txn, def->key);
-	case MSLOT_EDIT_REDEFINE:
-		return mslot_txn_redefine(txn, def);
-	case MSLOT_EDIT_MOVE:
-		return mslot_txn_move(txn, def->key, def->gpa);
-	case MSLOT_EDIT_SET_FLAGS:
-		return mslot_txn_set_flags(txn, def->key, def->flags);
-	case MSLOT_EDIT_RESIZE:
-		return mslot_txn_resize(txn, def->key,
-					(struct mslot_range){def->gpa, def->len_bytes});
-	case MSLOT_EDIT_REPLACE:
-		return mslot_txn_replace(txn, def->key, def->region, def->offset_bytes);
-	case MSLOT_EDIT_SPLIT:
-		return mslot_txn_split(txn, def->key, edit->parts, edit->nparts);
-	case MSLOT_EDIT_MERGE:
-		return mslot_txn_merge(txn, def->key, edit->parts, edit->nparts);
-	}
-	return -EINVAL;
-}
-
 static int run_add(struct world *w, const struct op *op)
 {
 	struct mslot_part part;
 	struct mslot_edit edit =
 	    world_edit(w, op->arg ? (enum mslot_edit_kind)op->arg : MSLOT_EDIT_SPLIT, 1, &part);
-	int index = op->arg ? add_by_verb(w->txn, &edit) : mslot_txn_add(w->txn, &edit);
+	int index = op->arg ? edit_by_verb(w->txn, &edit) : mslot_txn_add(w->txn, &edit);
 
 	/* A failed call uses no index up. */
 	CHECK(index < 0 || index == (int)EDITS_BEFORE, "edit %d", index);

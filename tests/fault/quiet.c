@@ -16,6 +16,7 @@ static _Alignas(4096) unsigned char host[HOST_PAGES * 4096];
 
 static void sealed(void)
 {
+	alloc_count_nodes(true);
 	alloc_fail_at(1, 1);
 }
 
@@ -24,6 +25,7 @@ static void unsealed(void)
 	const uint64_t attempts = alloc_attempts();
 
 	alloc_fail_at(0, 0);
+	alloc_count_nodes(false);
 	CHECK(attempts == 0, "%u allocations", (unsigned int)attempts);
 }
 

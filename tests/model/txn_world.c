@@ -2,6 +2,7 @@
 /*
  * txn_world.c - one map of the model test: its options, its transactions, its end.
  */
+#include "edit_by_verb.h"
 #include "txn_world.h"
 
 #include <errno.h>
@@ -115,32 +116,7 @@ struct world *world_create(uint64_t seed, const uint64_t *txn_number)
 
 static int add_one(struct mslot_txn *txn, const struct mslot_edit *e, bool by_verb)
 {
-	const struct mslot_slot_def *def = &e->def;
-
-	if (e->edit_flags || !by_verb)
-		return mslot_txn_add(txn, e);
-	switch (e->kind) {
-	case MSLOT_EDIT_CREATE:
-		return mslot_txn_create(txn, def);
-	case MSLOT_EDIT_DELETE:
-		return mslot_txn_delete(txn, def->key);
-	case MSLOT_EDIT_REDEFINE:
-		return mslot_txn_redefine(txn, def);
-	case MSLOT_EDIT_MOVE:
-		return mslot_txn_move(txn, def->key, def->gpa);
-	case MSLOT_EDIT_SET_FLAGS:
-		return mslot_txn_set_flags(txn, def->key, def->flags);
-	case MSLOT_EDIT_RESIZE:
-		return mslot_txn_resize(txn, def->key,
-					(struct mslot_range){def->gpa, def->len_bytes});
-	case MSLOT_EDIT_REPLACE:
-		return mslot_txn_replace(txn, def->key, def->region, def->offset_bytes);
-	case MSLOT_EDIT_SPLIT:
-		return mslot_txn_split(txn, def->key, e->parts, e->nparts);
-	case MSLOT_EDIT_MERGE:
-		return mslot_txn_merge(txn, def->key, e->parts, e->nparts);
-	}
-	return mslot_txn_add(txn, e);
+	return by_verb ? edit_by_verb(txn, e) : mslot_txn_add(txn, e);
 }
 
 /* Hand w->txn to the library; edits beyond max_edits are refused and forgotten. */

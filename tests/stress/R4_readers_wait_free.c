@@ -132,13 +132,17 @@ static void *reader_main(void *arg)
 	CHECK_OK(mslot_thread_init());
 	stress_step_wait(&step, IN_COMMIT);
 	filtered = forbid_calls();
-	atomic_fetch_add(&lookups, read_some(rng, stress_scaled(LOOKUPS)));
+	do
+		atomic_fetch_add(&lookups, read_some(rng, stress_scaled(LOOKUPS)));
+	while (stress_running());
 	atomic_fetch_add(&readers_done, filtered ? 1001 : 1);
 	/* A thread's end takes calls of the system: it stays until the program ends. */
 	while (read(never[0], &byte, 1) < 0)
 		;
 	return NULL;
 }
+
+static bool watched;
 
 static void watch(struct stress_thread *self)
 {
@@ -157,8 +161,9 @@ static void watch(struct stress_thread *self)
 		;
 	CHECK(alloc_attempts() == before, "%" PRIu64 " allocations in read sections",
 	      alloc_attempts() - before);
-	printf("  %s\n", done == READERS * 1001 ? "no system call (seccomp)"
-						: "system calls not watched: seccomp unavailable");
+	watched = done == READERS * 1001;
+	if (watched)
+		printf("  no system call (seccomp)\n");
 	stress_step_reach(&step, READ);
 	self->ops = atomic_load(&lookups);
 }
@@ -180,5 +185,13 @@ int main(void)
 	stress_run();
 	CHECK_OK(mslot_listener_remove(listener));
 	world_fini(&world);
-	return stress_end();
+	if (stress_end())
+		return 1;
+#ifndef SANITIZED
+	if (!watched) {
+		printf("skipped: seccomp is not available, so system calls were not watched\n");
+		return 77;
+	}
+#endif
+	return 0;
 }
