@@ -221,7 +221,7 @@ int mslot_map_destroy(struct mslot_map *map)
 	pthread_mutex_destroy(&map->holds_lock);
 	pthread_mutex_destroy(&map->writer);
 	mem_free(map);
-	reclaimer_flush();
+	(void)reclaimer_flush(UINT64_MAX);
 	reclaimer_put();
 	return 0;
 }

@@ -58,8 +58,11 @@ bool reclaimer_self(void);
 /* Forget a map that is being destroyed: returns when the reclaimer no longer touches it. */
 void reclaimer_forget(struct mslot_map *map);
 
-/* Wait until the callbacks of all regions queued for release so far have returned. */
-void reclaimer_flush(void);
+/*
+ * Wait until the callbacks of all regions queued for release so far have returned, or the
+ * deadline of reclaimer_wait(). Returns 0 or -ETIMEDOUT.
+ */
+int reclaimer_flush(uint64_t deadline_ns);
 
 /*
  * Sleep until done(map, arg) or the deadline (absolute CLOCK_MONOTONIC ns, UINT64_MAX
@@ -68,10 +71,6 @@ void reclaimer_flush(void);
  */
 int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct mslot_map *map,
 		   uint64_t arg, uint64_t deadline_ns);
-
-/* Regions queued for release so far, and whose callbacks have returned. */
-uint64_t reclaimer_released_target(void);
-bool reclaimer_released(uint64_t target);
 
 /* Fork: called by fork.c with every map locked. */
 void reclaimer_before_fork(void);

@@ -253,29 +253,6 @@ void reclaimer_release(struct mslot_region *region)
 	pthread_mutex_unlock(&lock);
 }
 
-uint64_t reclaimer_released_target(void)
-{
-	uint64_t target;
-
-	pthread_mutex_lock(&lock);
-	/* In the child of a fork nobody may have asked for the thread yet. */
-	if (releases)
-		(void)start();
-	target = releases_queued;
-	pthread_mutex_unlock(&lock);
-	return target;
-}
-
-bool reclaimer_released(uint64_t target)
-{
-	bool done;
-
-	pthread_mutex_lock(&lock);
-	done = releases_done >= target;
-	pthread_mutex_unlock(&lock);
-	return done;
-}
-
 int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct mslot_map *map,
 		   uint64_t arg, uint64_t deadline_ns)
 {
@@ -298,15 +275,28 @@ int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct msl
 	}
 }
 
-static bool flushed(struct mslot_map *map, uint64_t target)
+static bool released(struct mslot_map *map, uint64_t target)
 {
+	bool done;
+
 	(void)map;
-	return reclaimer_released(target);
+	pthread_mutex_lock(&lock);
+	done = releases_done >= target;
+	pthread_mutex_unlock(&lock);
+	return done;
 }
 
-void reclaimer_flush(void)
+int reclaimer_flush(uint64_t deadline_ns)
 {
-	(void)reclaimer_wait(flushed, NULL, reclaimer_released_target(), UINT64_MAX);
+	uint64_t target;
+
+	pthread_mutex_lock(&lock);
+	/* In the child of a fork nobody may have asked for the thread yet. */
+	if (releases)
+		(void)start();
+	target = releases_queued;
+	pthread_mutex_unlock(&lock);
+	return reclaimer_wait(released, NULL, target, deadline_ns);
 }
 
 static bool forgotten(struct mslot_map *map, uint64_t arg)

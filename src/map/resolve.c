@@ -399,19 +399,18 @@ static uint32_t collect_claims(struct commit *c)
 	return first;
 }
 
-/* The claim of a name that is known to be claimed. */
-static struct claim *claim_of(struct commit *c, uint64_t name)
+struct claim *claim_find(const struct commit *c, uint64_t name)
 {
 	uint32_t low = 0, high = c->nclaims, mid;
 
-	while (high - low > 1) {
+	while (low < high) {
 		mid = low + (high - low) / 2;
-		if (c->claims[mid].name <= name)
-			low = mid;
+		if (c->claims[mid].name < name)
+			low = mid + 1;
 		else
 			high = mid;
 	}
-	return &c->claims[low];
+	return low < c->nclaims && c->claims[low].name == name ? &c->claims[low] : NULL;
 }
 
 int resolve_edits(struct commit *c)
@@ -430,6 +429,6 @@ int resolve_edits(struct commit *c)
 			return commit_refuse(c, -EINVAL, i, r.fault);
 	}
 	for (i = 0; i < c->nchanges; i++)
-		claim_of(c, slot_name(c->changes[i].space, c->changes[i].id))->change = i;
+		claim_find(c, slot_name(c->changes[i].space, c->changes[i].id))->change = i;
 	return 0;
 }

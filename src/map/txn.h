@@ -89,6 +89,9 @@ int commit_refuse(struct commit *c, int err, uint32_t edit, const char *reason);
  */
 int resolve_edits(struct commit *c);
 
+/* The claim of a name once edits are resolved, or NULL. */
+struct claim *claim_find(const struct commit *c, uint64_t name);
+
 /* Validate the final map: checks 6 and 7. Returns 0 or a noted refusal. */
 int validate_final(struct commit *c);
 

@@ -136,18 +136,9 @@ static uint32_t overlap_among_results(const struct commit *c)
 /* Does the transaction change or delete this slot? */
 static bool slot_changes(const struct commit *c, const struct mslot_slot *slot)
 {
-	uint64_t name = slot_name_of(slot);
-	uint32_t low = 0, high = c->nclaims, mid;
+	const struct claim *claim = claim_find(c, slot_name_of(slot));
 
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (c->claims[mid].name < name)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < c->nclaims && c->claims[low].name == name &&
-	       c->claims[low].change != NO_CHANGE;
+	return claim && claim->change != NO_CHANGE;
 }
 
 static bool overlaps_staying_slot(const struct commit *c, const struct change *change)

@@ -22,12 +22,6 @@ static bool unreachable(struct mslot_map *map, uint64_t generation)
 	       !hold_older_than(map, generation);
 }
 
-static bool released(struct mslot_map *map, uint64_t target)
-{
-	(void)map;
-	return reclaimer_released(target);
-}
-
 static uint64_t deadline_of(int64_t timeout_ns)
 {
 	if (timeout_ns < 0)
@@ -85,5 +79,5 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 			return err;
 	}
 	PERTURB(WAIT_UNREACHABLE);
-	return reclaimer_wait(released, map, reclaimer_released_target(), deadline);
+	return reclaimer_flush(deadline);
 }

@@ -139,7 +139,7 @@ static void released_too_early(void)
 
 	mslot_region_put(lent->region);
 	CHECK_OK(world_advance(&world, NULL));
-	reclaimer_flush();
+	(void)reclaimer_flush(UINT64_MAX);
 }
 
 static void released_twice(void)
@@ -149,7 +149,7 @@ static void released_twice(void)
 
 	mslot_region_options_get(lent->region, &opt);
 	lent_put(lent);
-	reclaimer_flush();
+	(void)reclaimer_flush(UINT64_MAX);
 	opt.release(opt.ctx, &opt);
 }
 
