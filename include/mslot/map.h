@@ -43,6 +43,14 @@ struct mslot_hold;
 
 /* ---- Map ---------------------------------------------------------------- */
 
+/* Vector instructions of lookups; every choice gives the same answers. */
+enum mslot_simd {
+	MSLOT_SIMD_BEST = 0, /* the widest that the processor has */
+	MSLOT_SIMD_SCALAR = 1,
+	MSLOT_SIMD_AVX2 = 2,
+	MSLOT_SIMD_AVX512 = 3,
+};
+
 /*
  * Options of mslot_map_create(). A zero in any field means its default, so
  * `(struct mslot_map_options){0}` is a KVM-like map of one space.
@@ -64,6 +72,8 @@ struct mslot_map_options {
 				       * default 0x7ffffffff000, less with larger pages */
 	uint64_t retired_limit_bytes; /* W5: retired memory at which a commit waits for
 				       * readers; default 4 MiB; at least 64 KiB */
+	uint32_t simd;                /* widest vector instructions that lookups may use, one
+				       * of enum mslot_simd; less where the processor has less */
 };
 
 /*

@@ -99,8 +99,9 @@ static int options_fill(const struct mslot_map_options *opt, struct mslot_map_op
 	page = page_bytes(o.page_shift);
 	o.hva_limit = o.hva_limit ? o.hva_limit : DEFAULT_HVA_LIMIT & ~(page - 1);
 	if (o.nspaces > MSLOT_MAX_SPACES || o.max_user_slots > MSLOT_MAX_USER_SLOTS ||
-	    o.max_edits > INT32_MAX || o.retired_limit_bytes < MIN_RETIRED_LIMIT ||
-	    !page_aligned(o.gpa_limit, o.page_shift) || !page_aligned(o.hva_limit, o.page_shift))
+	    o.max_edits > INT32_MAX || o.simd > MSLOT_SIMD_AVX512 ||
+	    o.retired_limit_bytes < MIN_RETIRED_LIMIT || !page_aligned(o.gpa_limit, o.page_shift) ||
+	    !page_aligned(o.hva_limit, o.page_shift))
 		return -EINVAL;
 	*out = o;
 	return 0;

@@ -26,6 +26,7 @@ static void zero_options_are_the_documented_defaults(void **state)
 		assert_int_equal(opt.gpa_limit, UINT64_C(1) << 52);
 		assert_int_equal(opt.hva_limit, UINT64_C(0x7ffffffff000));
 		assert_int_equal(opt.retired_limit_bytes, 4u << 20);
+		assert_int_equal(opt.simd, MSLOT_SIMD_BEST);
 		assert_int_equal(mslot_map_destroy(maps[i]), 0);
 	}
 }
@@ -52,6 +53,7 @@ static void options_out_of_range_are_refused(void **state)
 	    {.page_shift = 16, .hva_limit = 0x11000},
 	    {.retired_limit_bytes = 1},
 	    {.retired_limit_bytes = 65535},
+	    {.simd = MSLOT_SIMD_AVX512 + 1},
 	};
 	struct mslot_map *const untouched = (struct mslot_map *)(uintptr_t)0x1234;
 
@@ -85,6 +87,7 @@ static void options_at_their_bounds_are_accepted(void **state)
 	    {.hva_limit = ~UINT64_C(4095)},
 	    {.retired_limit_bytes = 65536},
 	    {.retired_limit_bytes = UINT64_MAX},
+	    {.simd = MSLOT_SIMD_AVX512},
 	};
 
 	(void)state;
