@@ -380,6 +380,20 @@ MSLOT_API const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *
 MSLOT_API const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap,
 						 struct mslot_key key);
 
+/*
+ * mslot_find_hva() - the slots that show a host byte.
+ *   snap            snapshot entered or held
+ *   hva             host address; need not be aligned
+ *   slots, nslots   out array, entries; owned by the caller; NULL with 0 only counts
+ * The slots of all spaces, by rising (first host byte, space, id). For a range of bytes
+ * see mslot_iter_hva().
+ * Returns how many slots there are; at most nslots of them are written.
+ * Context: inside the read section or hold. Wait-free.
+ * Lifetime: as mslot_find().
+ */
+MSLOT_API size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,
+				const struct mslot_slot **slots, size_t nslots);
+
 /* Where to look when no slot covers the address. */
 enum mslot_nearest {
 	MSLOT_AT_OR_BELOW, /* the slot at gpa, else the last one that ends at or below it */
@@ -400,7 +414,7 @@ MSLOT_API const struct mslot_slot *mslot_find_nearest(const struct mslot_snapsho
 
 /* An iteration in progress. Opaque; the caller's memory; needs no end call. */
 struct mslot_iter {
-	uint64_t opaque[32];
+	uint64_t opaque[80];
 };
 
 /* A range of bytes; len_bytes 0 is empty; a range that wraps is cut at 2^64. */

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POOL_MAX_BYTES 1024u
+#define POOL_MAX_BYTES 1152u
 #define POOL_SPARE_SLABS 64u
 #define POOL_CLASSES (POOL_MAX_BYTES / 8 + 1)
 

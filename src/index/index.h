@@ -3,25 +3,20 @@
  * index.h - a copy-on-write ordered index of ranges. Pure: no locks, no RCU, no
  * knowledge of slots.
  *
- * Data. A tree maps keys (start, tie) to entries [start, end) -> item. Keys are
- * unique; ranges may overlap. A tree without ties (tie == 0 for every entry) has
- * smaller nodes. Nodes are immutable once the batch that made them is published;
- * a node has 1 to 16 entries and room for just the next multiple of four.
+ * Data. An index maps keys (start, tie) to entries [start, end) -> item. Keys are unique.
+ * Two kinds keep this contract, and a root says of which it is:
  *
- * Invariants (index_check()):
- *   I1 all leaves have the same depth
- *   I2 keys rise strictly within a node and across neighbouring nodes
- *   I3 an inner entry's (start, tie) is the smallest key below it, its end the
- *      largest end below it
- *   I4 no node is empty; two neighbouring children of one parent have more than
- *      INDEX_MERGE_MAX entries together, hence O(log n) depth; a root that is an inner
- *      node has at least two children
- *   I5 root.count is the number of entries, root.bytes what the nodes cost
+ *   INDEX_TREE   a B+tree (src/index/tree). Any 64-bit key; with `ties` ranges may overlap
+ *   INDEX_RADIX  directories over leaves of 16 (src/index/radix). Faster, but ranges must
+ *                not overlap, ends are at most INDEX_RADIX_LIMIT, and there are no ties
+ *
+ * Nodes are immutable once the batch that made them is published. ranges.h puts both
+ * together for ranges that seldom overlap.
  *
  * Update. index_apply() takes a sorted batch, copies each touched node once, and
- * leaves the old tree intact; new nodes are listed in batch->created and the nodes
- * that only the old tree reaches in batch->retired. One batch may serve several
- * trees, each at most once.
+ * leaves the old index intact; new nodes are listed in batch->created and the nodes
+ * that only the old one reaches in batch->retired. One batch may serve several
+ * indexes, each at most once.
  */
 #ifndef MSLOT_INDEX_INDEX_H
 #define MSLOT_INDEX_INDEX_H
@@ -32,12 +27,13 @@
 
 #include "base/pool.h"
 
-#define INDEX_FANOUT 16u
-#define INDEX_MERGE_MAX 12u /* neighbours with this many entries or fewer become one node */
-#define INDEX_MAX_DEPTH 20u
+#define INDEX_TREE_DEPTH 20u /* levels of a tree at most */
+#define INDEX_RADIX_LIMIT (UINT64_C(1) << 62)
 
 struct index_node;
-struct index_scratch;
+struct tree_scratch;
+struct radix_scratch;
+struct radix_leaf;
 
 struct index_entry {
 	uint64_t start;
@@ -46,11 +42,19 @@ struct index_entry {
 	void *item;
 };
 
+enum index_kind { INDEX_TREE, INDEX_RADIX };
+
+/* All bits zero is an empty tree; index_root_init() makes any other. */
 struct index_root {
-	struct index_node *node; /* NULL when empty */
-	uint64_t count;
-	uint64_t bytes;
-	bool ties; /* fixed for the life of a tree */
+	union {
+		struct index_node *node; /* tree: NULL when empty */
+		uint64_t word;           /* radix: see radix/node.h; never 0 */
+	};
+	uint64_t count; /* entries */
+	uint64_t bytes; /* what the nodes cost */
+	uint8_t kind;   /* enum index_kind; fixed for the life of an index, like ties */
+	bool ties;
+	uint8_t height; /* radix: directories on the longest path */
 };
 
 enum index_op {
@@ -65,11 +69,16 @@ struct index_edit {
 
 struct index_batch {
 	struct pool *pool;
-	uint64_t birth;                /* stamped into every created node's link */
-	struct pool_link *created;     /* new nodes of all trees of the batch */
-	struct pool_link *retired;     /* replaced nodes of all trees of the batch */
-	struct index_scratch *scratch; /* private; freed by index_batch_fini() */
+	uint64_t birth;            /* stamped into every created node's link */
+	struct pool_link *created; /* new nodes of all trees of the batch */
+	struct pool_link *retired; /* replaced nodes of all trees of the batch */
+	/* Private memory of the kinds; freed by index_batch_fini(). */
+	struct tree_scratch *tree_scratch;
+	struct radix_scratch *radix_scratch;
 };
+
+/* An empty index. */
+void index_root_init(struct index_root *root, enum index_kind kind, bool ties);
 
 void index_batch_init(struct index_batch *batch, struct pool *pool, uint64_t birth);
 /* Give all created nodes back to the pool and forget the retired list: the old trees stay. */
@@ -79,20 +88,16 @@ void index_batch_fini(struct index_batch *batch);
 
 /*
  * Apply edits, sorted strictly by rising (start, tie), to `in` and store the new
- * tree in *out (may be the same struct). n == 0 copies the root.
+ * index in *out (may be the same struct). n == 0 copies the root.
  * Returns 0, -ENOMEM, or -EINVAL: edits unsorted, a REMOVE of an absent key, a tie
- * in a tree without ties, end <= start. After an error *out is untouched and the
- * caller must index_batch_rollback() the whole batch. A single edit that neither splits
- * nor merges nodes takes no memory but that of the nodes it copies.
+ * in an index without ties, end <= start, a radix key or end beyond its limit. After an
+ * error *out is untouched and the caller must index_batch_rollback() the whole batch. The
+ * result must be free of overlap but in a tree with ties; that is the caller's promise.
  */
 int index_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out);
 
-/* Build a tree from entries sorted strictly by (start, tie). Errors as index_apply(). */
-int index_build(struct index_batch *batch, const struct index_entry *entries, size_t n, bool ties,
-		struct index_root *out);
-
-/* Put every node of a tree on `list` (for tearing a tree down). */
+/* Put every node of an index on `list` (for tearing it down). */
 void index_collect(const struct index_root *root, struct pool_link **list);
 
 /* The entry with this key, or false. `out` may be NULL. */
@@ -100,10 +105,18 @@ bool index_get(const struct index_root *root, uint64_t start, uint64_t tie,
 	       struct index_entry *out);
 
 /*
- * The item whose range contains `at`, or NULL. Only for trees without overlaps:
- * looks at the entry with the largest start <= at.
+ * The item whose range contains `at` < UINT64_MAX, or NULL. Only for indexes without
+ * overlaps: looks at the entry with the largest start <= at.
  */
 void *index_find(const struct index_root *root, uint64_t at);
+
+/* The same for a radix index alone, compiled for one width of vector instructions. */
+typedef void *index_find_fn(const struct index_root *root, uint64_t at);
+enum index_simd { INDEX_SCALAR, INDEX_AVX2, INDEX_AVX512 };
+/* The widest that the processor has. */
+enum index_simd index_simd_best(void);
+/* The lookup for a kind of index at a width that the processor has. */
+index_find_fn *index_finder(enum index_kind kind, enum index_simd simd);
 
 /* The entry with the largest key whose start is <= at (below), or false. */
 bool index_below(const struct index_root *root, uint64_t at, struct index_entry *out);
@@ -112,16 +125,22 @@ bool index_above(const struct index_root *root, uint64_t at, struct index_entry 
 
 /*
  * Iteration over the entries that overlap [start, end), by rising key. A cursor is
- * plain memory and valid while the tree is. Each step is O(log n) at worst, and
+ * plain memory and valid while the index is. Each step is O(log n) at worst; in a tree
  * subtrees that end before `start` are skipped whole.
  */
 struct index_cursor {
 	uint64_t start, end;
-	unsigned int depth; /* levels in use; 0 = at the end */
-	struct {
-		const struct index_node *node;
-	} level[INDEX_MAX_DEPTH];
-	uint8_t pos[INDEX_MAX_DEPTH];
+	uint8_t kind;
+	uint8_t at;    /* radix: the entry of the leaf that comes next */
+	uint8_t depth; /* tree: levels in use; 0 = at the end */
+	uint8_t pos[INDEX_TREE_DEPTH];
+	union {
+		const struct index_node *node[INDEX_TREE_DEPTH];
+		struct {
+			struct index_root root;
+			const struct radix_leaf *leaf; /* NULL = at the end */
+		};
+	};
 };
 
 /* Position on the first entry that overlaps [start, end); with start >= end none does. */
@@ -135,9 +154,9 @@ bool index_first_overlap(const struct index_root *root, uint64_t start, uint64_t
 			 struct index_entry *out);
 
 /*
- * Entries that differ between two trees: visit() gets those only `a` has (in_a true)
+ * Entries that differ between two indexes of one kind: visit() gets those only `a` has (in_a true)
  * and those only `b` has (in_a false), each by rising key; two entries are the same
- * when key, end and item are. Subtrees that both trees share are skipped.
+ * when key, end and item are. Nodes that both share are skipped.
  * visit() returning nonzero stops the walk and is returned.
  */
 int index_diff(const struct index_root *a, const struct index_root *b,

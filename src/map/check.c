@@ -13,17 +13,10 @@ struct check {
 	uint64_t nslots, npages, bytes;
 };
 
-static bool same_entry(const struct index_root *root, uint64_t start, uint64_t tie, uint64_t end,
-		       const struct mslot_slot *slot)
-{
-	struct index_entry entry;
-
-	return index_get(root, start, tie, &entry) && entry.end == end && entry.item == slot;
-}
-
 static const char *check_slot(const struct check *k, const struct mslot_slot *slot, uint32_t space)
 {
-	uint64_t name = slot_name_of(slot);
+	uint64_t name = slot_name_of(slot), frame = slot->hva >> slot->page_shift;
+	struct index_entry entry;
 
 	if (slot->space != space)
 		return "slot: in the index of another space";
@@ -39,9 +32,11 @@ static const char *check_slot(const struct check *k, const struct mslot_slot *sl
 		return "slot: wrong class of id";
 	if (slot->link.birth > k->snap->generation)
 		return "slot: born after its snapshot";
-	if (!same_entry(&k->snap->hva, slot->hva, name, slot->hva + slot_len_bytes(slot), slot))
+	if (!index_ranges_get(&k->snap->hva, frame, name, &entry) ||
+	    entry.end != frame + slot->npages || entry.item != slot)
 		return "slot: not in the hva index";
-	if (!same_entry(&k->snap->id, name, 0, name + 1, slot))
+	if (!index_get(&k->snap->id, name, 0, &entry) || entry.end != name + 1 ||
+	    entry.item != slot)
 		return "slot: not in the id index";
 	return NULL;
 }
@@ -79,17 +74,17 @@ static const char *check_snapshot(struct check *k)
 	for (space = 0; space < k->snap->nspaces && !why; space++)
 		why = check_space(k, space);
 	if (!why)
-		why = index_check(&k->snap->hva);
+		why = index_ranges_check(&k->snap->hva);
 	if (!why)
 		why = index_check(&k->snap->id);
 	if (why)
 		return why;
-	if (k->snap->hva.count != k->nslots || k->snap->id.count != k->nslots)
+	if (index_ranges_count(&k->snap->hva) != k->nslots || k->snap->id.count != k->nslots)
 		return "snapshot: indexes differ in their number of slots";
 	if (k->snap->npages != k->npages)
 		return "snapshot: npages is wrong";
-	k->bytes += k->snap->hva.bytes + k->snap->id.bytes + k->nslots * sizeof(struct mslot_slot) +
-		    pool_node_bytes(k->snap);
+	k->bytes += index_ranges_bytes(&k->snap->hva) + k->snap->id.bytes +
+		    k->nslots * sizeof(struct mslot_slot) + pool_node_bytes(k->snap);
 	return k->snap->bytes == k->bytes ? NULL : "snapshot: bytes is wrong";
 }
 

@@ -173,8 +173,8 @@ static struct index_entry entry_gfn(const struct mslot_slot *slot)
 static struct index_entry entry_hva(const struct mslot_slot *slot)
 {
 	return (struct index_entry){
-	    .start = slot->hva,
-	    .end = slot->hva + slot_len_bytes(slot),
+	    .start = slot->hva >> slot->page_shift,
+	    .end = (slot->hva >> slot->page_shift) + slot->npages,
 	    .tie = slot_name_of(slot),
 	    .item = (void *)(uintptr_t)slot,
 	};
@@ -191,9 +191,8 @@ static struct index_entry entry_id(const struct mslot_slot *slot)
 
 #define EVERY_SPACE UINT32_MAX
 
-/* Carry the changes (of one space, or all) into one index. */
-static int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
-			const struct index_root *in, struct index_root *out)
+/* The changes (of one space, or all) as edits of one index. Returns how many. */
+static size_t index_edits(struct commit *c, uint32_t space, entry_fn *entry_of)
 {
 	size_t n = 0;
 	uint32_t i;
@@ -214,31 +213,32 @@ static int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
 			    .entry = entry_of(change->after),
 			};
 	}
-	if (n == 0) {
-		*out = *in;
-		return 0;
-	}
-	return index_apply(&c->batch, in, c->iedits, normalize(c->iedits, n), out);
+	return normalize(c->iedits, n);
 }
 
 static int build_indexes(struct commit *c)
 {
 	struct mslot_snapshot *old = c->old, *next = c->next;
 	uint32_t space;
+	size_t n;
 	int err;
 
 	next->bytes = pool_node_bytes(next);
 	for (space = 0; space < old->nspaces; space++) {
-		err = update_index(c, space, entry_gfn, &old->gfn[space], &next->gfn[space]);
+		n = index_edits(c, space, entry_gfn);
+		err = index_apply(&c->batch, &old->gfn[space], c->iedits, n, &next->gfn[space]);
 		if (err)
 			return err;
 		next->bytes +=
 		    next->gfn[space].bytes + next->gfn[space].count * sizeof(struct mslot_slot);
 	}
-	err = update_index(c, EVERY_SPACE, entry_hva, &old->hva, &next->hva);
-	if (!err)
-		err = update_index(c, EVERY_SPACE, entry_id, &old->id, &next->id);
-	next->bytes += next->hva.bytes + next->id.bytes;
+	n = index_edits(c, EVERY_SPACE, entry_hva);
+	err = index_ranges_apply(&c->batch, &old->hva, c->iedits, n, &next->hva);
+	if (err)
+		return err;
+	n = index_edits(c, EVERY_SPACE, entry_id);
+	err = index_apply(&c->batch, &old->id, c->iedits, n, &next->id);
+	next->bytes += index_ranges_bytes(&next->hva) + next->id.bytes;
 	return err;
 }
 
@@ -262,6 +262,7 @@ static int build(struct commit *c)
 	next->npages = c->npages;
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
+	next->find = old->find;
 	next->transient = true;
 	return build_indexes(c);
 }

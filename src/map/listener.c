@@ -68,6 +68,7 @@ static struct mslot_snapshot *empty_snapshot(const struct mslot_snapshot *like)
 	snap->page_shift = like->page_shift;
 	snap->bytes = snapshot_bytes(like->nspaces);
 	snap->transient = true;
+	snapshot_init_indexes(snap);
 	return snap;
 }
 

@@ -3,6 +3,7 @@
  * map.c - creating and destroying maps, the writer mutex, statistics.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -107,6 +108,36 @@ static int options_fill(const struct mslot_map_options *opt, struct mslot_map_op
 	return 0;
 }
 
+void snapshot_init_indexes(struct mslot_snapshot *snap)
+{
+	uint32_t space;
+
+	for (space = 0; space < snap->nspaces; space++)
+		index_root_init(&snap->gfn[space], snap->map->index_kind, false);
+	index_root_init(&snap->id, snap->map->index_kind, false);
+	index_ranges_init(&snap->hva, snap->map->index_kind, slot_tie);
+	snap->find = snap->map->find;
+}
+
+/*
+ * The radix index serves every map. Tests also run on the tree, its twin, if the
+ * environment says so.
+ */
+static void choose_index(struct mslot_map *map)
+{
+	/* Entries of enum mslot_simd from 1 on are those of enum index_simd. */
+	enum index_simd best = index_simd_best(), wanted = best;
+
+	if (map->opt.simd != MSLOT_SIMD_BEST)
+		wanted = (enum index_simd)(map->opt.simd - 1);
+	map->index_kind = INDEX_RADIX;
+#ifdef MSLOT_TESTING
+	if (getenv("MSLOT_TEST_INDEX") && strcmp(getenv("MSLOT_TEST_INDEX"), "tree") == 0)
+		map->index_kind = INDEX_TREE;
+#endif
+	map->find = index_finder(map->index_kind, wanted < best ? wanted : best);
+}
+
 static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)
 {
 	memset(snap, 0, snapshot_bytes(map->opt.nspaces));
@@ -115,7 +146,7 @@ static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)
 	snap->bytes = pool_node_bytes(snap);
 	snap->nspaces = (uint16_t)map->opt.nspaces;
 	snap->page_shift = (uint8_t)map->opt.page_shift;
-	snap->hva.ties = true;
+	snapshot_init_indexes(snap);
 }
 
 static int locks_init(struct mslot_map *map)
@@ -144,6 +175,7 @@ int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out
 		return -ENOMEM;
 	memset(map, 0, sizeof(*map));
 	map->opt = filled;
+	choose_index(map);
 	map->retired_tail = &map->retired_head;
 	map->kvm_region = (struct mslot_region){
 	    .opt = {.len_bytes = UINT64_MAX, .fd = -1},

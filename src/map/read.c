@@ -75,7 +75,7 @@ const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t 
 {
 	if (space >= snap->nspaces)
 		return NULL;
-	return index_find(&snap->gfn[space], gpa >> snap->page_shift);
+	return snap->find(&snap->gfn[space], gpa >> snap->page_shift);
 }
 
 const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap, uint32_t space,
@@ -98,7 +98,9 @@ const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap, uint
 
 const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap, struct mslot_key key)
 {
-	return index_find(&snap->id, slot_name(key.space, key.id));
+	if (key.space >= snap->nspaces)
+		return NULL;
+	return snap->find(&snap->id, slot_name(key.space, key.id));
 }
 
 const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, uint32_t space,
@@ -116,47 +118,89 @@ const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, u
 	return NULL;
 }
 
-_Static_assert(sizeof(struct index_cursor) <= sizeof(struct mslot_iter), "a cursor fits");
-_Static_assert(_Alignof(struct index_cursor) <= _Alignof(struct mslot_iter), "and is aligned");
+/* An iteration: over one space by gfn, or over host pages. */
+struct iter {
+	bool by_hva;
+	union {
+		struct index_cursor gfn;
+		struct index_ranges_cursor hva;
+	};
+};
 
-static struct index_cursor *iter_cursor(struct mslot_iter *iter)
+_Static_assert(sizeof(struct iter) <= sizeof(struct mslot_iter), "an iteration fits");
+_Static_assert(_Alignof(struct iter) <= _Alignof(struct mslot_iter), "and is aligned");
+
+static struct iter *iter_of(struct mslot_iter *iter)
 {
-	return (struct index_cursor *)(void *)iter;
+	return (struct iter *)(void *)iter;
 }
 
-/* One past the last byte of a range, cut at 2^64 - 1 (no slot has that byte's page end). */
-static uint64_t cut_end(struct mslot_range range)
+/* The pages that a range of bytes touches; *end is 0 for none. */
+static uint64_t pages_of(const struct mslot_snapshot *snap, struct mslot_range range, uint64_t *end)
 {
-	uint64_t end;
+	uint64_t last;
 
-	return range_end(range.start, range.len_bytes, &end) ? end : UINT64_MAX;
+	*end = 0;
+	if (range.len_bytes == 0)
+		return 0;
+	/* Cut at 2^64: no slot has the last byte's page end. */
+	if (!range_end(range.start, range.len_bytes - 1, &last))
+		last = UINT64_MAX;
+	*end = (last >> snap->page_shift) + 1;
+	return range.start >> snap->page_shift;
 }
 
 void mslot_iter_gpa(struct mslot_iter *iter, const struct mslot_snapshot *snap, uint32_t space,
 		    struct mslot_range range)
 {
-	static const struct index_root empty;
-	unsigned int shift = snap->page_shift;
-	uint64_t end = cut_end(range);
+	uint64_t end, start = pages_of(snap, range, &end);
 
-	if (space >= snap->nspaces || range.len_bytes == 0)
-		index_cursor_init(iter_cursor(iter), &empty, 0, 0);
-	else
-		index_cursor_init(iter_cursor(iter), &snap->gfn[space], range.start >> shift,
-				  ((end - 1) >> shift) + 1);
+	iter_of(iter)->by_hva = false;
+	if (space >= snap->nspaces)
+		end = 0;
+	index_cursor_init(&iter_of(iter)->gfn, &snap->gfn[space < snap->nspaces ? space : 0], start,
+			  end);
 }
 
 void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapshot *snap,
 		    struct mslot_range range)
 {
-	index_cursor_init(iter_cursor(iter), &snap->hva, range.start, cut_end(range));
+	uint64_t end, start = pages_of(snap, range, &end);
+
+	iter_of(iter)->by_hva = true;
+	index_ranges_cursor_init(&iter_of(iter)->hva, &snap->hva, start, end);
 }
 
 const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
 {
+	struct iter *it = iter_of(iter);
 	struct index_entry entry;
 
-	return index_cursor_next(iter_cursor(iter), &entry) ? entry.item : NULL;
+	if (it->by_hva)
+		return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
+	return index_cursor_next(&it->gfn, &entry) ? entry.item : NULL;
+}
+
+size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,
+		      const struct mslot_slot **slots, size_t nslots)
+{
+	uint64_t frame = hva >> snap->page_shift;
+	const struct mslot_slot *slot;
+	struct index_ranges_cursor cur;
+	struct index_entry entry;
+	size_t n = 0;
+
+	if (snap->hva.rest.count == 0) {
+		slot = snap->find(&snap->hva.apart, frame);
+		if (slot && nslots > 0)
+			slots[0] = slot;
+		return slot != NULL;
+	}
+	index_ranges_cursor_init(&cur, &snap->hva, frame, frame + 1);
+	for (; index_ranges_cursor_next(&cur, &entry); n++)
+		if (n < nslots)
+			slots[n] = entry.item;
+	return n;
 }
 
 /* One segment of a span: what of [gpa, gpa + left) lies in the slot at gpa. */

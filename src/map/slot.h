@@ -53,6 +53,12 @@ static inline uint64_t slot_name_of(const struct mslot_slot *slot)
 	return slot_name(slot->space, slot->id);
 }
 
+/* The same of an index entry's item. */
+static inline uint64_t slot_tie(const void *item)
+{
+	return slot_name_of(item);
+}
+
 /*
  * References: one of the creator, one of each descriptor that is not freed, one of
  * each transaction that names the region. At zero `release` is queued to the reclaimer.

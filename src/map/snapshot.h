@@ -13,6 +13,7 @@
 
 #include "base/pool.h"
 #include "index/index.h"
+#include "index/ranges.h"
 #include "map/slot.h"
 
 /* Nodes on their way out: index nodes and snapshots, and slots (which drop their region). */
@@ -35,9 +36,10 @@ struct mslot_snapshot {
 	uint64_t bytes; /* this struct, all slots, all index nodes */
 	uint16_t nspaces;
 	uint8_t page_shift;
-	bool transient;        /* never to be held: not published yet, or made for a replay */
-	struct index_root hva; /* (hva, slot name) -> slot; ranges of bytes */
-	struct index_root id;  /* slot name -> slot */
+	bool transient;          /* never to be held: not published yet, or made for a replay */
+	index_find_fn *find;     /* for gfn[] and id: the processor's vector width */
+	struct index_root id;    /* slot name -> slot */
+	struct index_ranges hva; /* (hva, slot name) -> slot; ranges of host pages */
 
 	struct mslot_snapshot *retired_next; /* map's queue, oldest first */
 	struct retired_lists retired;        /* died with the commit of generation + 1 */
@@ -85,6 +87,8 @@ struct mslot_map {
 
 	_Alignas(64) struct mslot_map_options opt; /* constant after creation */
 	struct mslot_region kvm_region;            /* unowned; offset = hva */
+	enum index_kind index_kind;                /* of all indexes; constant, like find */
+	index_find_fn *find;
 
 	/* Writer mutex and what it protects. */
 	pthread_mutex_t writer;
@@ -136,6 +140,9 @@ static inline size_t snapshot_bytes(uint32_t nspaces)
 {
 	return sizeof(struct mslot_snapshot) + nspaces * sizeof(struct index_root);
 }
+
+/* Empty indexes for a snapshot that has its map and nspaces. */
+void snapshot_init_indexes(struct mslot_snapshot *snap);
 
 /* A process-wide serial number for the next snapshot. */
 uint64_t snapshot_serial(void);

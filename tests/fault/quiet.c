@@ -146,6 +146,8 @@ static void look(struct world *w)
 	sealed();
 	slot = mslot_find(snap, 0, 0);
 	CHECK(slot && slot == mslot_find_id(snap, (struct mslot_key){0, 0}), "no slot");
+	mslot_slot_info_get(slot, &info);
+	CHECK(mslot_find_hva(snap, info.hva, &slot, 1) > 0, "no slot at its own host address");
 	CHECK(slot == mslot_find_hint(snap, 0, PAGE, &hint), "another slot by hint");
 	CHECK(slot == mslot_find_nearest(snap, 0, 3 * PAGE, MSLOT_AT_OR_BELOW), "not nearest");
 	mslot_slot_info_get(slot, &info);
@@ -259,7 +261,8 @@ const struct quiet quiets[] = {
     {"mslot_enter mslot_leave", enter_and_leave},
     {"mslot_hold_snapshot mslot_hold_put mslot_holders", holds},
     {"mslot_wait", wait_for_now},
-    {"mslot_find mslot_find_hint mslot_find_id mslot_find_nearest mslot_slot_info_get "
+    {"mslot_find mslot_find_hint mslot_find_id mslot_find_hva mslot_find_nearest "
+     "mslot_slot_info_get "
      "mslot_snapshot_generation mslot_snapshot_nslots mslot_snapshot_npages",
      look},
     {"mslot_iter_gpa mslot_iter_hva mslot_iter_next mslot_translate mslot_dump", iterate},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random batches of edits against a sorted array, in a tree without overlaps and in one
- * with overlaps and ties: content, every lookup, cursors, differences, and the nodes each
+ * Random batches of edits against a sorted array, in each kind of index: trees without
+ * overlaps and with overlaps and ties, radix indexes of keys that lie evenly, in heaps, or
+ * at every distance: content, every lookup, cursors, differences, and the nodes each
  * update creates and retires. Some old versions stay and must not change.
  *
  *   test-model-index_twin [SEED [BATCHES]]
@@ -31,8 +32,20 @@ struct version {
 	struct pool_link *retired; /* by the update that ended this version */
 };
 
+/* Where the cells lie that entries are in. */
+enum shape { ENDS, CONTIGUOUS, SKEWED, EXPONENTIAL, DENSE, FAR };
+
+struct run {
+	const char *name;
+	enum index_kind kind;
+	enum shape shape;
+	bool ties;
+};
+
 struct twin {
 	const char *name;
+	enum index_kind kind;
+	enum shape shape;
 	bool ties;
 	uint64_t seed, rng, batch;
 	struct pool pool;
@@ -57,25 +70,61 @@ static struct version *newest(struct twin *tw)
 	return &tw->kept[tw->batch % KEPT];
 }
 
-/* Cells of ten keys, half of them from 0 up and half up to the very last one. */
-static uint64_t cell_start(uint64_t cell)
+/* The last key that an entry can have, and one more. */
+static uint64_t key_limit(const struct twin *tw)
 {
-	return cell < CELLS / 2 ? cell * 10 : UINT64_MAX - 1 - (CELLS - 1 - cell) * 10;
+	return tw->kind == INDEX_RADIX ? INDEX_RADIX_LIMIT : UINT64_MAX;
+}
+
+static uint64_t cell_start(const struct twin *tw, uint64_t cell)
+{
+	switch (tw->shape) {
+	case CONTIGUOUS:
+		return (UINT64_C(1) << 20) + cell * 512;
+	case SKEWED:
+		/* 31 cells of two keys beside one of 2^24. */
+		return ((cell / 32) << 25) + (cell % 32 < 31 ? cell % 32 * 2 : 1u << 20);
+	case EXPONENTIAL:
+		return (UINT64_C(1) << (12 + cell / 150)) + cell % 150 * 10;
+	case DENSE:
+		return (UINT64_C(1) << 51) + cell;
+	case FAR:
+		/* Two heaps, 2^51 keys apart. */
+		return (cell >= CELLS / 2 ? UINT64_C(1) << 51 : 0) + cell * 10;
+	default:
+		/* Half of them from 0 up and half up to the very last one. */
+		return cell < CELLS / 2 ? cell * 10 : key_limit(tw) - 1 - (CELLS - 1 - cell) * 10;
+	}
+}
+
+static uint64_t cell_len(const struct twin *tw, uint64_t cell)
+{
+	switch (tw->shape) {
+	case CONTIGUOUS:
+		return 512;
+	case SKEWED:
+		return cell % 32 < 31 ? 2 : 1u << 24;
+	case DENSE:
+		return 1;
+	default:
+		return 10;
+	}
 }
 
 static struct index_entry random_entry(struct twin *tw, uint64_t cell)
 {
-	struct index_entry e = {.start = cell_start(cell)};
+	struct index_entry e = {.start = cell_start(tw, cell)};
+	uint64_t len = cell_len(tw, cell);
 
 	e.item = (void *)(uintptr_t)(8 + 8 * pick(tw, 1000));
 	if (!tw->ties) {
-		e.end = pick(tw, 2) ? e.start + 10 : e.start + 1 + pick(tw, 9);
-		if (e.end <= e.start)
-			e.end = UINT64_MAX;
+		e.end = e.start + (pick(tw, 2) ? len : 1 + pick(tw, len));
+		if (e.end <= e.start || e.end > key_limit(tw))
+			e.end = key_limit(tw);
 		return e;
 	}
 	/* Few starts, many ties; ends near, far, or all the way up. */
-	e.start = cell_start(cell - cell % 8);
+	e.start = cell_start(tw, cell - cell % 8);
 	e.tie = cell % 8 == 7 ? UINT64_MAX : cell % 8;
 	switch (pick(tw, 4)) {
 	case 0:
@@ -145,7 +194,8 @@ static void spoil_edits(struct twin *tw, size_t n)
 		break;
 	case 1:
 		e->op = INDEX_REMOVE;
-		e->entry.start += 1; /* no entry starts inside a cell */
+		/* No entry starts inside a cell, nor above all of them. */
+		e->entry.start = cell_len(tw, 0) > 1 ? e->entry.start + 1 : UINT64_C(1) << 60;
 		break;
 	default:
 		e->entry = e > tw->edits ? e[-1].entry : e[1].entry;
@@ -183,6 +233,11 @@ static void check_point(struct twin *tw, const struct version *v, uint64_t at)
 	uint64_t tie = tw->ties ? pick(tw, 9) : 0;
 	bool got, want;
 
+	for (int simd = INDEX_SCALAR; tw->kind == INDEX_RADIX && simd <= (int)index_simd_best();
+	     simd++)
+		REQUIRE(at >= INDEX_RADIX_LIMIT || index_finder(INDEX_RADIX, (enum index_simd)simd)(
+						       &v->root, at) == nindex_find(&v->naive, at),
+			"a finder of index_finder()");
 	if (!tw->ties)
 		REQUIRE(index_find(&v->root, at) == nindex_find(&v->naive, at), "index_find()");
 	got = index_get(&v->root, at, tie, &e);
@@ -219,7 +274,7 @@ static uint64_t random_point(struct twin *tw, const struct version *v)
 	const struct index_entry *e;
 
 	if (v->naive.n == 0 || pick(tw, 4) == 0)
-		return pick(tw, 2) ? cell_start(pick(tw, CELLS)) + pick(tw, 12)
+		return pick(tw, 2) ? cell_start(tw, pick(tw, CELLS)) + pick(tw, 12)
 				   : nindex_random(&tw->rng);
 	e = &v->naive.entry[pick(tw, v->naive.n)];
 	return (pick(tw, 2) ? e->start : e->end) + pick(tw, 3) - 1;
@@ -275,6 +330,21 @@ static void step(struct twin *tw, size_t n)
 	tw->batch++;
 }
 
+/* The newest version once more, in one batch. */
+static void build(struct twin *tw, struct index_batch *batch, struct index_root *out)
+{
+	const struct naive_index *naive = &newest(tw)->naive;
+	struct index_edit *edits = malloc((naive->n + 1) * sizeof(*edits));
+	size_t i;
+
+	REQUIRE(edits != NULL, "memory");
+	for (i = 0; i < naive->n; i++)
+		edits[i] = (struct index_edit){INDEX_PUT, naive->entry[i]};
+	index_root_init(out, tw->kind, tw->ties);
+	REQUIRE(index_apply(batch, out, edits, naive->n, out) == 0, "index_apply() to nothing");
+	free(edits);
+}
+
 static void check_diffs(struct twin *tw)
 {
 	const struct version *v = newest(tw), *old = &tw->kept[pick(tw, KEPT)];
@@ -285,8 +355,8 @@ static void check_diffs(struct twin *tw)
 	REQUIRE(nindex_diff_agrees(&v->naive, &v->root, &old->naive, &old->root), "index_diff()");
 	/* A tree of the same content that shares nothing and is packed in another way. */
 	index_batch_init(&batch, &tw->pool, tw->batch);
-	REQUIRE(index_build(&batch, v->naive.entry, v->naive.n, tw->ties, &built) == 0, "build");
-	REQUIRE(nindex_compare(&v->naive, &built) == NULL, "index_build()");
+	build(tw, &batch, &built);
+	REQUIRE(nindex_compare(&v->naive, &built) == NULL, "built at once");
 	REQUIRE(nindex_diff_agrees(&v->naive, &v->root, &v->naive, &built), "diff of equals");
 	REQUIRE(nindex_diff_agrees(&old->naive, &old->root, &v->naive, &built), "diff unshared");
 	index_batch_rollback(&batch);
@@ -300,7 +370,8 @@ static void run(struct twin *tw, uint64_t batches)
 
 	pool_init(&tw->pool);
 	for (i = 0; i < KEPT; i++) {
-		tw->kept[i] = (struct version){.root.ties = tw->ties};
+		tw->kept[i] = (struct version){0};
+		index_root_init(&tw->kept[i].root, tw->kind, tw->ties);
 		nindex_init(&tw->kept[i].naive);
 	}
 	for (i = 0; i < batches; i++) {
@@ -331,14 +402,26 @@ static void run(struct twin *tw, uint64_t batches)
 
 int main(int argc, char **argv)
 {
+	static const struct run runs[] = {
+	    {"tree, disjoint", INDEX_TREE, ENDS, false},
+	    {"tree, overlapping, with ties", INDEX_TREE, ENDS, true},
+	    {"radix, at both ends", INDEX_RADIX, ENDS, false},
+	    {"radix, contiguous", INDEX_RADIX, CONTIGUOUS, false},
+	    {"radix, skewed", INDEX_RADIX, SKEWED, false},
+	    {"radix, exponential", INDEX_RADIX, EXPONENTIAL, false},
+	    {"radix, dense", INDEX_RADIX, DENSE, false},
+	    {"radix, far apart", INDEX_RADIX, FAR, false},
+	};
 	static struct twin tw;
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
 	uint64_t batches = argc > 2 ? strtoull(argv[2], NULL, 0) : 1600;
 
-	for (int ties = 0; ties < 2; ties++) {
+	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
 		memset(&tw, 0, sizeof(tw));
-		tw.name = ties ? "overlapping, with ties" : "disjoint";
-		tw.ties = ties;
+		tw.name = runs[i].name;
+		tw.kind = runs[i].kind;
+		tw.shape = runs[i].shape;
+		tw.ties = runs[i].ties;
 		tw.seed = seed;
 		tw.rng = seed;
 		run(&tw, batches);

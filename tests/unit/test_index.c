@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "index/index.h"
-#include "index/node.h"
+#include "index/tree/node.h"
 #include "index_fixture.h"
 #include "naive_index.h"
 
@@ -57,7 +57,7 @@ static void test_lookups_at_every_size(void **state)
 }
 
 /* Built at once, in one batch, one by one upwards, downwards and at random: the same content. */
-static void test_build_and_apply_agree_at_every_size(void **state)
+static void test_one_by_one_and_at_once_agree_at_every_size(void **state)
 {
 	struct fixture *f = *state;
 	struct naive_index naive;
@@ -74,7 +74,8 @@ static void test_build_and_apply_agree_at_every_size(void **state)
 		nindex_init(&naive);
 		assert_int_equal(nindex_apply(&naive, ties, e, n), 0);
 		index_batch_init(&batch, &f->pool, 7);
-		assert_int_equal(index_build(&batch, naive.entry, n, ties, &root), 0);
+		index_root_init(&root, INDEX_TREE, ties);
+		assert_int_equal(index_apply(&batch, &root, e, n, &root), 0);
 		assert_null(nindex_compare(&naive, &root));
 		index_batch_rollback(&batch);
 		index_batch_fini(&batch);
@@ -335,30 +336,6 @@ static void test_bad_batches_are_refused(void **state)
 	}
 }
 
-static void test_build_refuses_bad_input(void **state)
-{
-	struct fixture *f = *state;
-	const struct index_entry same[] = {{1, 2, 0, NULL}, {1, 3, 0, NULL}};
-	const struct index_entry falling[] = {{3, 4, 0, NULL}, {1, 2, 0, NULL}};
-	const struct index_entry empty[] = {{3, 3, 0, NULL}}, tie[] = {{3, 4, 1, NULL}};
-	struct index_root out = {.count = 12345};
-	struct index_batch batch;
-
-	index_batch_init(&batch, &f->pool, 7);
-	assert_int_equal(index_build(&batch, same, 2, false, &out), -EINVAL);
-	assert_int_equal(index_build(&batch, same, 2, true, &out), -EINVAL);
-	assert_int_equal(index_build(&batch, falling, 2, false, &out), -EINVAL);
-	assert_int_equal(index_build(&batch, empty, 1, false, &out), -EINVAL);
-	assert_int_equal(index_build(&batch, tie, 1, false, &out), -EINVAL);
-	assert_int_equal(out.count, 12345);
-	assert_null(batch.created);
-	assert_int_equal(index_build(&batch, tie, 1, true, &out), 0);
-	assert_int_equal(out.count, 1);
-	index_batch_rollback(&batch);
-	index_batch_fini(&batch);
-	assert_int_equal(f->pool.live_bytes, 0);
-}
-
 static void test_empty_batch_copies_the_root(void **state)
 {
 	struct fixture *f = *state;
@@ -475,7 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(test_lookups_at_every_size),
-	    CASE(test_build_and_apply_agree_at_every_size),
+	    CASE(test_one_by_one_and_at_once_agree_at_every_size),
 	    CASE(test_whole_tree_replaced_and_removed_in_one_batch),
 	    CASE(test_empty_tree_has_nothing),
 	    CASE(test_first_and_last_possible_key),
@@ -485,7 +462,6 @@ int main(void)
 	    CASE(test_overlap_found_behind_many_short_ranges),
 	    CASE(test_ties_order_equal_starts),
 	    CASE(test_bad_batches_are_refused),
-	    CASE(test_build_refuses_bad_input),
 	    CASE(test_empty_batch_copies_the_root),
 	    CASE(test_check_names_each_broken_invariant),
 	    CASE(test_check_sees_trees_that_are_too_high),

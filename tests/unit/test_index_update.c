@@ -9,7 +9,7 @@
 
 #include "base/alloc.h"
 #include "index/index.h"
-#include "index/node.h"
+#include "index/tree/node.h"
 #include "index_fixture.h"
 #include "naive_index.h"
 
@@ -170,11 +170,11 @@ static void test_out_of_memory_at_every_allocation(void **state)
 	}
 }
 
-static void test_out_of_memory_in_build(void **state)
+static void test_out_of_memory_in_a_first_batch(void **state)
 {
 	struct fixture *f = *state;
 	struct index_edit *edits = make_edits(5000, false);
-	struct index_root out = {.count = 12345};
+	struct index_root empty = {0}, out = {.count = 12345};
 	struct index_batch batch;
 	struct naive_index naive;
 	uint64_t nth = 0;
@@ -185,7 +185,7 @@ static void test_out_of_memory_in_build(void **state)
 	index_batch_init(&batch, &f->pool, 9);
 	do {
 		alloc_fail_at(++nth, 0);
-		ret = index_build(&batch, naive.entry, 5000, false, &out);
+		ret = index_apply(&batch, &empty, edits, 5000, &out);
 		alloc_fail_at(0, 0);
 		if (ret) {
 			assert_int_equal(ret, -ENOMEM);
@@ -551,7 +551,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(test_out_of_memory_at_every_allocation),
-	    CASE(test_out_of_memory_in_build),
+	    CASE(test_out_of_memory_in_a_first_batch),
 	    CASE(test_single_edit_touches_a_path),
 	    CASE(test_single_removals_join_either_neighbour),
 	    CASE(test_rising_insertion_makes_a_dense_tree),

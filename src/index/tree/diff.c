@@ -11,15 +11,16 @@
  * its first key is that of both, and the walker that is higher comes down to it. An
  * imagined node above each root gives the roots themselves that treatment.
  */
-#include "index/node.h"
+#include "index/tree/node.h"
+#include "index/tree/tree.h"
 
 struct walker {
 	bool in_a;
 	unsigned int depth;     /* nodes on the stack */
 	struct index_entry top; /* the imagined node's one entry: the root */
 	bool top_pending;
-	const struct index_node *node[INDEX_MAX_DEPTH];
-	uint8_t pos[INDEX_MAX_DEPTH];
+	const struct index_node *node[INDEX_TREE_DEPTH];
+	uint8_t pos[INDEX_TREE_DEPTH];
 	struct index_entry next; /* what comes next, when there is anything */
 	int level;               /* of the node that `next` is an entry of; -1 at the end */
 };
@@ -133,8 +134,8 @@ static int step_one(struct walker *w,
 	return ret;
 }
 
-int index_diff(const struct index_root *a, const struct index_root *b,
-	       int (*visit)(void *ctx, bool in_a, const struct index_entry *entry), void *ctx)
+int tree_diff(const struct index_root *a, const struct index_root *b,
+	      int (*visit)(void *ctx, bool in_a, const struct index_entry *entry), void *ctx)
 {
 	struct walker wa, wb;
 	int ret = 0, first;

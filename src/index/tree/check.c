@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - the full walk behind index_check(), and the one of index_collect().
+ * check.c - the full walk behind tree_check(), and the one of tree_collect().
  */
-#include "index/node.h"
+#include "index/tree/node.h"
+#include "index/tree/tree.h"
 
 struct walk {
 	uint64_t count, bytes;
@@ -22,7 +23,7 @@ static const char *check_shape(const struct walk *walk, const struct index_node 
 		return "index: a node has the wrong columns";
 	if (node->count == 0)
 		return "index: I4 an empty node";
-	if (node->count > INDEX_FANOUT || node->cap != node_cap(node->count))
+	if (node->count > TREE_FANOUT || node->cap != node_cap(node->count))
 		return "index: a node's count does not fit its room";
 	if (node->fresh || node->dead)
 		return "index: a node bears marks of an unfinished update";
@@ -56,7 +57,7 @@ static const char *check_node(struct walk *walk, const struct index_node *node, 
 {
 	const char *why = check_shape(walk, node, level);
 	const struct index_node *child;
-	unsigned int i, before = INDEX_FANOUT;
+	unsigned int i, before = TREE_FANOUT;
 	struct index_entry e;
 
 	if (why)
@@ -74,21 +75,21 @@ static const char *check_node(struct walk *walk, const struct index_node *node, 
 			return "index: I3 a key is not the smallest one below it";
 		if (index_node_max_end(child) != e.end)
 			return "index: I3 an end is not the largest one below it";
-		if (before + child->count <= INDEX_MERGE_MAX)
+		if (before + child->count <= TREE_MERGE_MAX)
 			return "index: I4 two neighbours should be one node";
 		before = child->count;
 	}
 	return NULL;
 }
 
-const char *index_check(const struct index_root *root)
+const char *tree_check(const struct index_root *root)
 {
 	struct walk walk = {.ties = root->ties};
 	const struct index_node *node = root->node;
 	const char *why;
 
 	if (node) {
-		if (node->level >= INDEX_MAX_DEPTH)
+		if (node->level >= INDEX_TREE_DEPTH)
 			return "index: too deep";
 		if (node->level > 0 && node->count < 2)
 			return "index: I4 an inner root with one child";
@@ -114,7 +115,7 @@ static void collect(struct index_node *node, struct pool_link **list)
 	*list = &node->link;
 }
 
-void index_collect(const struct index_root *root, struct pool_link **list)
+void tree_collect(const struct index_root *root, struct pool_link **list)
 {
 	if (root->node)
 		collect(root->node, list);

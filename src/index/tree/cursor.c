@@ -8,32 +8,30 @@
  * largest end above the range's start. Unless its starts straddle the range's end, the
  * entry with that largest end overlaps, so a descent is in vain at most once a level.
  */
-#include "index/node.h"
+#include "index/tree/node.h"
+#include "index/tree/tree.h"
 
 static void push(struct index_cursor *cur, const struct index_node *node)
 {
-	cur->level[cur->depth].node = node;
+	cur->node[cur->depth] = node;
 	cur->pos[cur->depth] = 0;
 	cur->depth++;
 }
 
-void index_cursor_init(struct index_cursor *cur, const struct index_root *root, uint64_t start,
-		       uint64_t end)
+void tree_cursor_init(struct index_cursor *cur, const struct index_root *root)
 {
-	cur->start = start;
-	cur->end = end;
 	cur->depth = 0;
-	if (root->node && start < end)
+	if (root->node && cur->start < cur->end)
 		push(cur, root->node);
 }
 
-bool index_cursor_next(struct index_cursor *cur, struct index_entry *out)
+bool tree_cursor_next(struct index_cursor *cur, struct index_entry *out)
 {
 	const struct index_node *node;
 	unsigned int i;
 
 	while (cur->depth > 0) {
-		node = cur->level[cur->depth - 1].node;
+		node = cur->node[cur->depth - 1];
 		i = cur->pos[cur->depth - 1];
 		while (i < node->count && node_end(node, i) <= cur->start)
 			i++;
@@ -55,13 +53,4 @@ bool index_cursor_next(struct index_cursor *cur, struct index_entry *out)
 		push(cur, node_child(node, i));
 	}
 	return false;
-}
-
-bool index_first_overlap(const struct index_root *root, uint64_t start, uint64_t end,
-			 struct index_entry *out)
-{
-	struct index_cursor cur;
-
-	index_cursor_init(&cur, root, start, end);
-	return index_cursor_next(&cur, out);
 }

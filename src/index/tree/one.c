@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * one.c - the short way through index_apply() for a single edit.
+ * one.c - the short way through tree_apply() for a single edit.
  *
  * Most single edits change one leaf and one entry in each node above it. Those nodes are
  * copied column by column, without the vectors of apply.c and without scratch memory;
  * whatever splits, vanishes or merges is left to apply.c.
  */
-#include "index/update.h"
+#include "index/tree/tree.h"
+#include "index/tree/update.h"
 
 #include <errno.h>
 #include <string.h>
 
 struct path {
-	struct index_node *node[INDEX_MAX_DEPTH]; /* by level */
-	unsigned int pos[INDEX_MAX_DEPTH];        /* the entry on the path */
-	unsigned int top;                         /* the root's level */
-	bool exact;                               /* the leaf's entry has the edit's key */
-	bool first;                               /* the edit's key is below all keys */
+	struct index_node *node[INDEX_TREE_DEPTH]; /* by level */
+	unsigned int pos[INDEX_TREE_DEPTH];        /* the entry on the path */
+	unsigned int top;                          /* the root's level */
+	bool exact;                                /* the leaf's entry has the edit's key */
+	bool first;                                /* the edit's key is below all keys */
 };
 
 static void find_path(struct path *path, struct index_node *node, const struct index_edit *edit)
@@ -46,14 +47,14 @@ static bool may_shrink(const struct path *path)
 
 	if (left == 0)
 		return false;
-	if (path->top == 0 || left >= INDEX_MERGE_MAX)
+	if (path->top == 0 || left >= TREE_MERGE_MAX)
 		return true;
 	parent = path->node[1];
 	pos = path->pos[1];
-	if (pos > 0 && left + node_child(parent, pos - 1)->count <= INDEX_MERGE_MAX)
+	if (pos > 0 && left + node_child(parent, pos - 1)->count <= TREE_MERGE_MAX)
 		return false;
 	return pos + 1 == parent->count ||
-	       left + node_child(parent, pos + 1)->count > INDEX_MERGE_MAX;
+	       left + node_child(parent, pos + 1)->count > TREE_MERGE_MAX;
 }
 
 /* A copy with the same entries, to be changed in place. */
@@ -219,7 +220,7 @@ int index_apply_one(struct index_update *up, struct index_node *root, const stru
 			return -EINVAL;
 		if (!may_shrink(&path))
 			return 0;
-	} else if (!path.exact && path.node[0]->count == INDEX_FANOUT) {
+	} else if (!path.exact && path.node[0]->count == TREE_FANOUT) {
 		return 0;
 	}
 	leaf = change_leaf(up, &path, edit);

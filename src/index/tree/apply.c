@@ -15,7 +15,8 @@
  *   3 the root's entries are packed into further levels while there are more than 16,
  *     and levels with one entry are dropped
  */
-#include "index/update.h"
+#include "index/tree/tree.h"
+#include "index/tree/update.h"
 
 #include <errno.h>
 
@@ -171,31 +172,8 @@ static int apply_many(struct index_update *up, struct index_node *root,
 	return ret;
 }
 
-static bool entry_valid(const struct index_entry *entry, bool ties)
-{
-	return entry->end > entry->start && (ties || entry->tie == 0);
-}
-
-static bool edits_valid(const struct index_edit *edits, size_t n, bool ties)
-{
-	const struct index_entry *e, *before = NULL;
-	size_t i;
-
-	for (i = 0; i < n; i++, before = e) {
-		e = &edits[i].entry;
-		/* No entry starts at the last value, and searches rely on not being asked. */
-		if (e->start == UINT64_MAX || (!ties && e->tie != 0))
-			return false;
-		if (edits[i].op == INDEX_PUT && e->end <= e->start)
-			return false;
-		if (before && !key_less(before->start, before->tie, e->start, e->tie))
-			return false;
-	}
-	return true;
-}
-
-int index_apply(struct index_batch *batch, const struct index_root *in,
-		const struct index_edit *edits, size_t n, struct index_root *out)
+int tree_apply(struct index_batch *batch, const struct index_root *in,
+	       const struct index_edit *edits, size_t n, struct index_root *out)
 {
 	struct index_update up = {
 	    .batch = batch,
@@ -206,8 +184,6 @@ int index_apply(struct index_batch *batch, const struct index_root *in,
 	struct index_node *root = in->node;
 	int ret = 0;
 
-	if (!edits_valid(edits, n, in->ties))
-		return -EINVAL;
 	if (n == 1 && root)
 		ret = index_apply_one(&up, root, edits, &root);
 	if (ret == 0 && n > 0)
@@ -218,31 +194,8 @@ int index_apply(struct index_batch *batch, const struct index_root *in,
 	    .node = root,
 	    .count = up.count,
 	    .bytes = up.bytes,
+	    .kind = INDEX_TREE,
 	    .ties = up.ties,
 	};
-	return 0;
-}
-
-int index_build(struct index_batch *batch, const struct index_entry *entries, size_t n, bool ties,
-		struct index_root *out)
-{
-	struct index_update up = {.batch = batch, .ties = ties, .append = true, .count = n};
-	const struct pool_link *mark = batch->created;
-	struct index_node *root;
-	size_t i;
-	int ret;
-
-	for (i = 0; i < n; i++)
-		if (!entry_valid(&entries[i], ties) ||
-		    (i > 0 && !key_less(entries[i - 1].start, entries[i - 1].tie, entries[i].start,
-					entries[i].tie)))
-			return -EINVAL;
-	ret = index_scratch_reset(batch);
-	if (!ret)
-		ret = index_make_root(&up, 0, entries, n, &root);
-	if (ret)
-		return ret;
-	index_settle_created(&up, mark);
-	*out = (struct index_root){.node = root, .count = n, .bytes = up.bytes, .ties = ties};
 	return 0;
 }

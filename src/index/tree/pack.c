@@ -15,7 +15,8 @@
  * and leaves batch->created at the end. Until then all new nodes are on that list, so
  * that a failure can be rolled back at any point.
  */
-#include "index/update.h"
+#include "index/tree/tree.h"
+#include "index/tree/update.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -68,14 +69,14 @@ static unsigned int child_count(const struct index_entry *entry)
 /* Must these two neighbouring nodes become one? */
 static bool too_small(const struct index_entry *a, const struct index_entry *b)
 {
-	return child_count(a) + child_count(b) <= INDEX_MERGE_MAX;
+	return child_count(a) + child_count(b) <= TREE_MERGE_MAX;
 }
 
 /* Make one node of two neighbours that are too small, and below where they meet. */
 static int join(struct index_update *up, struct index_entry *a, const struct index_entry *b)
 {
 	struct index_node *left = a->item, *right = b->item;
-	struct index_entry entry[INDEX_FANOUT];
+	struct index_entry entry[TREE_FANOUT];
 	unsigned int i, n = 0, seam = left->count;
 	int ret;
 
@@ -156,14 +157,14 @@ static int absorb_left(struct index_update *up, struct index_node *node)
 
 static size_t run_nodes(size_t n)
 {
-	return (n + INDEX_FANOUT - 1) / INDEX_FANOUT;
+	return (n + TREE_FANOUT - 1) / TREE_FANOUT;
 }
 
 /* Entries of the first node that a run of n > 0 becomes; the last has no more, nor fewer by two. */
 static size_t run_first(const struct index_update *up, size_t n)
 {
 	if (up->append)
-		return n < INDEX_FANOUT ? n : INDEX_FANOUT;
+		return n < TREE_FANOUT ? n : TREE_FANOUT;
 	return (n + run_nodes(n) - 1) / run_nodes(n);
 }
 
@@ -190,7 +191,7 @@ static int pack(struct index_update *up, unsigned int level, const struct index_
 /* Would the node behind the run be too small a neighbour of the run's last node? */
 bool index_run_wants(const struct index_vec *run, const struct index_node *node)
 {
-	return run->n > 0 && run->n / run_nodes(run->n) + node->count <= INDEX_MERGE_MAX;
+	return run->n > 0 && run->n / run_nodes(run->n) + node->count <= TREE_MERGE_MAX;
 }
 
 /* A run of touched nodes of `level` ends; `base` is where their parent's entries begin. */
@@ -202,7 +203,7 @@ int index_end_run(struct index_update *up, unsigned int level, size_t base)
 
 	if (run->n > 0 && out->n > base) {
 		left = out->entry[out->n - 1].item;
-		if (left->count + run_first(up, run->n) <= INDEX_MERGE_MAX) {
+		if (left->count + run_first(up, run->n) <= TREE_MERGE_MAX) {
 			out->n--;
 			ret = absorb_left(up, left);
 			if (ret)
@@ -222,8 +223,8 @@ int index_make_root(struct index_update *up, unsigned int level, const struct in
 	struct index_node *node;
 	int ret;
 
-	while (n > INDEX_FANOUT) {
-		assert(level + 1 < INDEX_MAX_DEPTH);
+	while (n > TREE_FANOUT) {
+		assert(level + 1 < INDEX_TREE_DEPTH);
 		index_vec(up, level + 1)->n = 0;
 		ret = pack(up, level, entries, n, false);
 		if (ret)
@@ -271,41 +272,22 @@ int index_scratch_reset(struct index_batch *batch)
 {
 	unsigned int i;
 
-	if (!batch->scratch) {
-		batch->scratch = mem_zalloc(sizeof(*batch->scratch));
-		if (!batch->scratch)
+	if (!batch->tree_scratch) {
+		batch->tree_scratch = mem_zalloc(sizeof(*batch->tree_scratch));
+		if (!batch->tree_scratch)
 			return -ENOMEM;
 	}
-	for (i = 0; i <= INDEX_MAX_DEPTH; i++)
-		batch->scratch->level[i].n = 0;
+	for (i = 0; i <= INDEX_TREE_DEPTH; i++)
+		batch->tree_scratch->level[i].n = 0;
 	return 0;
 }
 
-void index_batch_init(struct index_batch *batch, struct pool *pool, uint64_t birth)
-{
-	*batch = (struct index_batch){.pool = pool, .birth = birth};
-}
-
-void index_batch_rollback(struct index_batch *batch)
-{
-	struct pool_link *link, *next;
-
-	for (link = batch->created; link; link = next) {
-		next = link->next;
-		pool_free(batch->pool, link);
-	}
-	batch->created = NULL;
-	batch->retired = NULL;
-}
-
-void index_batch_fini(struct index_batch *batch)
+void tree_scratch_fini(struct index_batch *batch)
 {
 	unsigned int i;
 
-	if (!batch->scratch)
-		return;
-	for (i = 0; i <= INDEX_MAX_DEPTH; i++)
-		mem_free(batch->scratch->level[i].entry);
-	mem_free(batch->scratch);
-	batch->scratch = NULL;
+	for (i = 0; i <= INDEX_TREE_DEPTH; i++)
+		mem_free(batch->tree_scratch->level[i].entry);
+	mem_free(batch->tree_scratch);
+	batch->tree_scratch = NULL;
 }

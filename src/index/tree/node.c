@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/update.h"
+#include "index/tree/tree.h"
+#include "index/tree/update.h"
 
 uint64_t index_node_max_end(const struct index_node *node)
 {

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node.h - the nodes of the index, private to src/index.
+ * node.h - the nodes of the B+tree, private to src/index.
+ *
+ * Invariants (tree_check()):
+ *   I1 all leaves have the same depth
+ *   I2 keys rise strictly within a node and across neighbouring nodes
+ *   I3 an inner entry's (start, tie) is the smallest key below it, its end the
+ *      largest end below it
+ *   I4 no node is empty; two neighbouring children of one parent have more than
+ *      TREE_MERGE_MAX entries together, hence O(log n) depth; a root that is an inner
+ *      node has at least two children
+ *   I5 root.count is the number of entries, root.bytes what the nodes cost
  *
  * Data. A node is its header and then columns of `cap` words each, so that a search
  * reads one column only:
@@ -11,8 +21,8 @@
  * would be waste. Unused words of start[] are UINT64_MAX, which no entry can start at,
  * so searches need not know where the used ones end; the other unused words are 0.
  */
-#ifndef MSLOT_INDEX_NODE_H
-#define MSLOT_INDEX_NODE_H
+#ifndef MSLOT_INDEX_TREE_NODE_H
+#define MSLOT_INDEX_TREE_NODE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,20 +31,23 @@
 #include "base/pool.h"
 #include "index/index.h"
 
+#define TREE_FANOUT 16u
+#define TREE_MERGE_MAX 12u /* neighbours with this many entries or fewer become one node */
+
 struct index_node {
 	struct pool_link link;
 	uint8_t level; /* 0: leaf */
-	uint8_t count; /* 1 .. INDEX_FANOUT */
+	uint8_t count; /* 1 .. TREE_FANOUT */
 	uint8_t cap;
 	uint8_t ties;
-	uint8_t fresh; /* made by the index_apply() that is running */
-	uint8_t dead;  /* fresh, and replaced by that same index_apply() */
+	uint8_t fresh; /* made by the tree_apply() that is running */
+	uint8_t dead;  /* fresh, and replaced by that same tree_apply() */
 	uint64_t word[];
 };
 
 _Static_assert(sizeof(struct index_node) == 24, "a node has 24 bytes besides its columns");
-_Static_assert(INDEX_FANOUT == 16, "node_floor() knows nodes of up to four groups of four");
-_Static_assert(sizeof(struct index_node) + INDEX_FANOUT * 32 <= POOL_MAX_BYTES,
+_Static_assert(TREE_FANOUT == 16, "node_floor() knows nodes of up to four groups of four");
+_Static_assert(sizeof(struct index_node) + TREE_FANOUT * 32 <= POOL_MAX_BYTES,
 	       "the largest node fits a pool");
 
 static inline unsigned int node_cap(size_t count)
@@ -142,4 +155,4 @@ static inline unsigned int node_keys_up_to(const struct index_node *node, uint64
 /* The largest end in a node. */
 uint64_t index_node_max_end(const struct index_node *node);
 
-#endif /* MSLOT_INDEX_NODE_H */
+#endif /* MSLOT_INDEX_TREE_NODE_H */

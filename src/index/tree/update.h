@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * update.h - what the parts of index_apply() share, private to src/index: node.c makes
+ * update.h - what the parts of tree_apply() share, private to src/index: node.c makes
  * nodes, one.c takes the short way for one edit, apply.c goes down the tree with a batch
  * and pack.c turns what comes back up into nodes.
  */
-#ifndef MSLOT_INDEX_UPDATE_H
-#define MSLOT_INDEX_UPDATE_H
+#ifndef MSLOT_INDEX_TREE_UPDATE_H
+#define MSLOT_INDEX_TREE_UPDATE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "index/node.h"
+#include "index/tree/node.h"
 
 /* The update of one tree. */
 struct index_update {
@@ -28,13 +28,13 @@ struct index_vec {
 	size_t n, room;
 };
 
-struct index_scratch {
-	struct index_vec level[INDEX_MAX_DEPTH + 1];
+struct tree_scratch {
+	struct index_vec level[INDEX_TREE_DEPTH + 1];
 };
 
 static inline struct index_vec *index_vec(const struct index_update *up, unsigned int level)
 {
-	return &up->batch->scratch->level[level];
+	return &up->batch->tree_scratch->level[level];
 }
 
 /* ---- node.c ---- */
@@ -86,4 +86,4 @@ int index_make_root(struct index_update *up, unsigned int level, const struct in
 /* Free the dead among the nodes made since `mark` headed batch->created. */
 void index_settle_created(struct index_update *up, const struct pool_link *mark);
 
-#endif /* MSLOT_INDEX_UPDATE_H */
+#endif /* MSLOT_INDEX_TREE_UPDATE_H */

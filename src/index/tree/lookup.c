@@ -5,9 +5,10 @@
  * An entry starts below UINT64_MAX, since its end lies above it; hence a key of
  * UINT64_MAX is looked up as the one before, and the padding of start[] is never met.
  */
-#include "index/node.h"
+#include "index/tree/node.h"
+#include "index/tree/tree.h"
 
-void *index_find(const struct index_root *root, uint64_t at)
+void *tree_find(const struct index_root *root, uint64_t at)
 {
 	const struct index_node *node = root->node;
 	uint64_t key = at - (at == UINT64_MAX);
@@ -27,7 +28,7 @@ void *index_find(const struct index_root *root, uint64_t at)
 	return node_item(node, n);
 }
 
-bool index_get(const struct index_root *root, uint64_t start, uint64_t tie, struct index_entry *out)
+bool tree_get(const struct index_root *root, uint64_t start, uint64_t tie, struct index_entry *out)
 {
 	const struct index_node *node = root->node;
 	unsigned int n;
@@ -49,7 +50,7 @@ bool index_get(const struct index_root *root, uint64_t start, uint64_t tie, stru
 	return true;
 }
 
-bool index_below(const struct index_root *root, uint64_t at, struct index_entry *out)
+bool tree_below(const struct index_root *root, uint64_t at, struct index_entry *out)
 {
 	const struct index_node *node = root->node;
 	uint64_t key = at - (at == UINT64_MAX);
@@ -74,7 +75,7 @@ bool index_below(const struct index_root *root, uint64_t at, struct index_entry 
  * The last child that starts below `at` may hold the answer; if it does not, the
  * answer is the first entry of the child behind it, the lowest such child on the path.
  */
-bool index_above(const struct index_root *root, uint64_t at, struct index_entry *out)
+bool tree_above(const struct index_root *root, uint64_t at, struct index_entry *out)
 {
 	const struct index_node *node = root->node, *next = NULL;
 	unsigned int n, next_pos = 0;

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * update.h - what the parts of radix_apply() share, private to src/index/radix: build.c
+ * makes and gives up nodes and lays ranges out in a directory, apply.c carries edits down
+ * to the leaves they meet.
+ */
+#ifndef MSLOT_INDEX_RADIX_UPDATE_H
+#define MSLOT_INDEX_RADIX_UPDATE_H
+
+#include "index/radix/node.h"
+
+struct range {
+	uint64_t start, end;
+	void *item;
+};
+
+/* Ranges that rise and do not overlap. */
+struct ranges {
+	const struct range *at;
+	size_t n;
+};
+
+/*
+ * Edits with the old ends looked up: what goes and what comes. A changed range is in
+ * both, so that each list is free of overlap and its ends rise as its starts do.
+ */
+struct edits {
+	struct ranges cut, put;
+};
+
+struct radix_update {
+	struct index_batch *batch;
+	uint64_t bytes;     /* cost of the new index, kept modulo 2^64 on the way */
+	unsigned int ndead; /* nodes on batch->created that were given up again */
+};
+
+/* A directory in the making: `dir` is new and may be replaced by a larger one. */
+struct frame {
+	struct radix_update *up;
+	struct radix_dir *dir;
+	uint64_t lo, hi; /* its coverage */
+	bool lowered;    /* a child's height may have been what gave the directory its own */
+};
+
+struct radix_vec {
+	struct range *range;
+	size_t room;
+};
+
+/* Vectors for what does not fit the stack. */
+struct radix_scratch {
+	struct radix_vec cut, put, merged, gathered;
+};
+
+/* Room for n ranges in one of the batch's vectors, or NULL. What it held is lost. */
+struct range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t n);
+#define RADIX_RESERVE(batch, vec, n) radix_reserve(batch, offsetof(struct radix_scratch, vec), n)
+
+/* ---- build.c ---- */
+
+/* Put a node on batch->retired, or mark it dead when this update made it. */
+void radix_discard(struct radix_update *up, uint64_t word);
+/* The same for all nodes that a word leads to. */
+void radix_discard_all(struct radix_update *up, uint64_t word);
+/* A copy of a directory, or NULL. */
+struct radix_dir *radix_dir_clone(struct radix_update *up, const struct radix_dir *dir);
+/* A directory whose slots all lead to one word, or NULL. */
+struct radix_dir *radix_dir_create(struct radix_update *up, unsigned int bits, unsigned int shift,
+				   uint64_t lo, uint64_t word);
+/* The smallest shift at which 2^bits slots hold keys from lo to hi - 1. */
+unsigned int radix_window_shift(uint64_t lo, uint64_t hi, unsigned int bits);
+/* Have slots first to last lead to a word. */
+void radix_fill(struct radix_dir *dir, unsigned int first, unsigned int last, uint64_t word);
+/*
+ * Lay n > 0 ranges, which all meet the coverage of slots first to last of a directory, out
+ * in nodes for those slots. Returns 0 or -ENOMEM.
+ */
+int radix_place(struct frame *f, unsigned int first, unsigned int last, const struct range *range,
+		size_t n);
+/* A node, with what is below it, for n > 0 ranges that meet [lo, hi). 0 or -ENOMEM. */
+int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint64_t hi,
+		uint64_t *word);
+
+/* First and last key + 1 that lead to slots first to last of a frame's directory. */
+static inline uint64_t frame_lo(const struct frame *f, unsigned int first)
+{
+	return first == 0 ? f->lo : dir_key(f->dir, first);
+}
+
+static inline uint64_t frame_hi(const struct frame *f, unsigned int last)
+{
+	return last + 1 == dir_slots(f->dir) ? f->hi : dir_key(f->dir, last + 1);
+}
+
+#endif /* MSLOT_INDEX_RADIX_UPDATE_H */
