@@ -95,7 +95,8 @@ static size_t leaf_ranges(const struct radix_leaf *leaf, struct range *out)
 	unsigned int i;
 
 	for (i = 0; i < leaf->count; i++)
-		out[i] = (struct range){leaf->start[i], leaf->pair[i].end, leaf->pair[i].item};
+		out[leaf->count - 1 - i] =
+		    (struct range){leaf->start[i], leaf->pair[i].end, leaf->pair[i].item};
 	return leaf->count;
 }
 
@@ -112,7 +113,7 @@ static size_t gather(uint64_t word, struct range *out, size_t n)
 		return n;
 	}
 	first =
-	    n > 0 && word_leaf(word)->count > 0 && out[n - 1].start == word_leaf(word)->start[0];
+	    n > 0 && word_leaf(word)->count > 0 && out[n - 1].start == leaf_start(word_leaf(word), 0);
 	return n - first + leaf_ranges(word_leaf(word), out + n - first);
 }
 
@@ -177,7 +178,7 @@ static size_t join_before(struct frame *f, unsigned int *first, struct range *ra
 
 	if (!leaf)
 		return n;
-	more = leaf->count - (size_t)(leaf->start[leaf->count - 1] == range[0].start);
+	more = leaf->count - (size_t)(leaf_start(leaf, leaf->count - 1u) == range[0].start);
 	if (n + more > RADIX_LEAF_MERGE)
 		return n;
 	memmove(range + more, range, n * sizeof(*range));
@@ -200,7 +201,7 @@ static size_t join_behind(struct frame *f, unsigned int *last, struct edits edit
 
 	if (!leaf)
 		return n;
-	shared = leaf->start[0] == range[n - 1].start;
+	shared = leaf_start(leaf, 0) == range[n - 1].start;
 	far = dir_run_last(f->dir, *last + 1);
 	if (n + leaf->count - shared > RADIX_LEAF_MERGE ||
 	    edits_meet(edits, frame_hi(f, *last), frame_hi(f, far)))
@@ -249,6 +250,10 @@ static int touch_leaf(struct frame *f, unsigned int first, unsigned int last, st
 			return -ENOMEM;
 	}
 	n = merge(from, mine, range);
+	f->edge = 0;
+	if (mine.put.n == 1 && n > 0)
+		f->edge = (mine.put.at->start == range[n - 1].start) -
+			  (mine.put.at->start == range[0].start);
 	radix_discard(f->up, word_of_leaf(leaf));
 	return settle_run(f, first, last, edits, (struct ranges){range, n}, at);
 }

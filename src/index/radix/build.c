@@ -2,9 +2,9 @@
 /*
  * build.c - new nodes of the radix index, and which ranges share one.
  *
- * Ranges that do not fit one leaf are cut at a slot border, near the middle when there are
- * few, else after 14 at a time, so that a leaf has room for insertions. Where
- * one slot alone has too many, the directory doubles its slots; at 2^7 of them that
+ * Ranges that do not fit one leaf are cut at a slot border: near the middle when they are
+ * few, else so that leaves are full; where the one too many was added at an edge, the
+ * others stay together, so that insertion in order leaves full leaves behind. Where one slot alone has too many, the directory doubles its slots; at 2^7 of them that
  * slot gets a directory of its own, whose window fits the ranges in it.
  */
 #include "index/radix/update.h"
@@ -15,9 +15,6 @@
 #include "base/alloc.h"
 #include "index/radix/radix.h"
 
-/* Ranges of a leaf when many are laid out at once. */
-#define LEAF_FILL 14u
-
 /* ---- Nodes ---- */
 
 static void *node_alloc(struct radix_update *up, size_t bytes)
@@ -26,6 +23,11 @@ static void *node_alloc(struct radix_update *up, size_t bytes)
 
 	if (!link)
 		return NULL;
+	if ((uint64_t)(uintptr_t)link >> (64 - WORD_TAGS)) {
+		/* No system hands such memory out unasked. */
+		pool_free(up->batch->pool, link);
+		return NULL;
+	}
 	link->next = up->batch->created;
 	link->birth = up->batch->birth;
 	up->batch->created = link;
@@ -47,7 +49,7 @@ void radix_discard(struct radix_update *up, uint64_t word)
 		return;
 	up->bytes -= node_cost(word);
 	if (link->birth == up->batch->birth) {
-		word_leaf((uintptr_t)link)->dead = 1;
+		word_leaf(word)->dead = 1;
 		up->ndead++;
 		return;
 	}
@@ -70,7 +72,7 @@ void radix_discard_all(struct radix_update *up, uint64_t word)
 
 static int leaf_create(struct radix_update *up, const struct range *range, size_t n, uint64_t *word)
 {
-	unsigned int room = ((unsigned int)n + 3) & ~3u, i;
+	unsigned int room = radix_leaf_room(n), i, at = (unsigned int)n;
 	struct radix_leaf *leaf = node_alloc(up, radix_leaf_bytes(room));
 
 	if (!leaf)
@@ -82,13 +84,14 @@ static int leaf_create(struct radix_update *up, const struct range *range, size_
 	leaf->unused = 0;
 	leaf->self = word_of_leaf(leaf);
 	for (i = 0; i < n; i++) {
-		leaf->start[i] = range[i].start;
-		leaf->pair[i] = (struct radix_pair){range[i].end, range[i].item};
+		at--;
+		leaf->start[at] = range[i].start;
+		leaf->pair[at] = (struct radix_pair){range[i].end, range[i].item};
 	}
 	for (i = (unsigned int)n; i < room; i++)
 		leaf->pair[i] = (struct radix_pair){0, NULL};
-	for (i = (unsigned int)n; i < RADIX_LEAF_MAX; i++)
-		leaf->start[i] = RADIX_PAD;
+	for (i = (unsigned int)n; i < RADIX_LEAF_STARTS; i++)
+		leaf->start[i] = 0;
 	*word = leaf->self;
 	return 0;
 }
@@ -198,19 +201,23 @@ static size_t starts_before(const struct radix_dir *dir, unsigned int slot, stru
 }
 
 /* The slot in (low, high] before which to cut, so that both sides have ranges. */
-static unsigned int cut_slot(const struct radix_dir *dir, struct ranges ranges, unsigned int low,
+static unsigned int cut_slot(const struct frame *f, struct ranges ranges, unsigned int low,
 			     unsigned int high)
 {
-	size_t want = ranges.n < 2 * (size_t)LEAF_FILL ? (ranges.n + 1) / 2 : LEAF_FILL;
-	unsigned int slot = dir_slot(dir, ranges.at[want].start);
-	size_t here, next;
+	size_t want = RADIX_LEAF_MAX, here, next;
+	unsigned int slot;
 
+	if (ranges.n == RADIX_LEAF_MAX + 1 && f->edge != 0)
+		want = f->edge > 0 ? ranges.n - 1 : 1;
+	else if (ranges.n < 2 * (size_t)RADIX_LEAF_MAX)
+		want = (ranges.n + 1) / 2;
+	slot = dir_slot(f->dir, ranges.at[want].start);
 	if (slot <= low)
 		return low + 1;
 	if (slot >= high)
 		return high;
-	here = starts_before(dir, slot, ranges, want);
-	next = starts_before(dir, slot + 1, ranges, want);
+	here = starts_before(f->dir, slot, ranges, want);
+	next = starts_before(f->dir, slot + 1, ranges, want);
 	return next <= RADIX_LEAF_MAX && next - want < want - here ? slot + 1 : slot;
 }
 
@@ -231,9 +238,9 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last, const st
 		high = high < last ? high : last;
 		if (low == high)
 			return place_in_slot(f, first, last, rest);
-		cut = cut_slot(f->dir, rest, low, high);
+		cut = cut_slot(f, rest, low, high);
 		key = dir_key(f->dir, cut);
-		left = starts_before(f->dir, cut, rest, LEAF_FILL);
+		left = starts_before(f->dir, cut, rest, RADIX_LEAF_MAX);
 		err = radix_place(f, first, cut - 1, rest.at, left);
 		if (err)
 			return err;

@@ -19,16 +19,16 @@ static const char *check_shape(const struct radix_leaf *leaf)
 	if (leaf->dead)
 		return "radix: a node bears marks of an unfinished update";
 	if (leaf->count == 0 || leaf->count > RADIX_LEAF_MAX ||
-	    leaf->room != ((leaf->count + 3u) & ~3u))
+	    leaf->room != radix_leaf_room(leaf->count))
 		return "radix: R2 a leaf's count does not fit its room";
 	for (i = 0; i < leaf->count; i++)
-		if (leaf->pair[i].end <= leaf->start[i] ||
-		    (i > 0 && leaf->start[i] < leaf->pair[i - 1].end))
-			return "radix: R2 ranges are empty, overlap or do not rise";
-	for (i = leaf->count; i < RADIX_LEAF_MAX; i++)
-		if (leaf->start[i] != RADIX_PAD ||
+		if (leaf_end(leaf, i) <= leaf_start(leaf, i) ||
+		    (i > 0 && leaf_start(leaf, i) < leaf_end(leaf, i - 1)))
+			return "radix: R2 ranges are empty, overlap or are out of order";
+	for (i = leaf->count; i < RADIX_LEAF_STARTS; i++)
+		if (leaf->start[i] != 0 ||
 		    (i < leaf->room && (leaf->pair[i].end || leaf->pair[i].item)))
-			return "radix: R2 padding is not clean";
+			return "radix: R2 what is behind the ranges is not 0";
 	return NULL;
 }
 
@@ -42,7 +42,7 @@ static const char *check_leaf(struct walk *walk, const struct radix_leaf *leaf, 
 	if (why)
 		return why;
 	first = leaf_entry(leaf, 0);
-	if (first.end <= lo || leaf->start[leaf->count - 1] >= hi)
+	if (first.end <= lo || leaf_start(leaf, leaf->count - 1u) >= hi)
 		return "radix: R1 a range does not meet its leaf's coverage";
 	/* What crosses the border from the last leaf is here too, and nothing else is from there.
 	 */
@@ -69,7 +69,7 @@ static const char *check_window(const struct radix_dir *dir, uint64_t lo, uint64
 {
 	const struct radix_leaf *low = edge_leaf(word_of_dir(dir), false);
 	const struct radix_leaf *high = edge_leaf(word_of_dir(dir), true);
-	uint64_t start = low->start[0], end = high->pair[high->count - 1].end;
+	uint64_t start = leaf_start(low, 0), end = leaf_end(high, high->count - 1u);
 
 	start = start > lo ? start : lo;
 	end = end < hi ? end : hi;

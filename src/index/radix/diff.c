@@ -41,8 +41,8 @@ static int diff_leaves(const struct diff *d, const struct radix_leaf *a, const s
 	int ret = 0;
 
 	while (!ret) {
-		has_a = i < a->count && a->start[i] < hi;
-		has_b = j < b->count && b->start[j] < hi;
+		has_a = i < a->count && leaf_start(a, i) < hi;
+		has_b = j < b->count && leaf_start(b, j) < hi;
 		if (!has_a && !has_b)
 			break;
 		if (has_a)

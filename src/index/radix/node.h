@@ -2,10 +2,13 @@
 /*
  * node.h - the nodes of the radix index, private to src/index.
  *
- * Data. A leaf holds up to 16 ranges, sorted. A directory is a window of 2^bits slots of
+ * Data. A leaf holds up to 15 ranges, sorted by falling start, and behind them an empty
+ * range that starts at 0: of the ranges that start up to a key the first one is the only
+ * one that can hold it, and there always is one. A directory is a window of 2^bits slots of
  * 2^shift keys each; slot k of it is word[k mod 2^bits] for k in [lo, lo + 2^bits), so that
- * a lookup subtracts nothing. A word is the address of a node with the directory's shift
- * and bits packed around it (word_of_dir()); that of a leaf is the bare address.
+ * a lookup subtracts nothing. A word is the address of a node in its upper 48 bits, and
+ * below that the bits and the shift of a directory, both 0 for a leaf: the
+ * lower half is the operand that the instruction BEXTR takes to cut the slot out of a key.
  *
  * Neighbouring slots whose words are equal are a run, which shares one node. A node's
  * coverage is the range of keys that lead to it: the whole key space for the root, the
@@ -15,8 +18,7 @@
  * Invariants (radix_check()):
  *   R1 a leaf has all ranges that meet its coverage, and no other: a range that crosses a
  *      border is listed on both sides of it
- *   R2 ranges in a leaf rise and do not overlap; a leaf has 1 to 16, padded with
- *      RADIX_PAD, which no key reaches
+ *   R2 ranges in a leaf do not overlap; a leaf has 1 to 15, and what is behind them is 0
  *   R3 the ranges below a directory, cut to its coverage, lie in its window
  *   R4 every slot leads to a node: an empty stretch belongs to the run beside it; a node
  *      is reached by one run only, and a directory has at least two runs
@@ -40,11 +42,11 @@
 #include "base/pool.h"
 #include "index/index.h"
 
-#define RADIX_LEAF_MAX 16u
-#define RADIX_LEAF_MERGE 12u /* neighbouring leaves with so few ranges together become one */
+#define RADIX_LEAF_MAX 15u
+#define RADIX_LEAF_STARTS 16u /* with the empty range behind them */
+#define RADIX_LEAF_MERGE 11u  /* neighbouring leaves with so few ranges together become one */
 #define RADIX_BITS_MAX 7u
 #define RADIX_BITS_MIN 3u
-#define RADIX_PAD ((uint64_t)INT64_MAX)
 /* Directories on a path at most; each halves the keys of the one above, and more. */
 #define RADIX_DEPTH 64u
 
@@ -57,11 +59,11 @@ struct radix_leaf {
 	struct pool_link link;
 	uint8_t height; /* 0 */
 	uint8_t count;
-	uint8_t room; /* count, rounded up to a multiple of four */
+	uint8_t room; /* more than count; a multiple of four */
 	uint8_t dead; /* made and given up by the update that is running */
 	uint64_t unused;
 	uint64_t self; /* the word of this leaf */
-	_Alignas(64) uint64_t start[RADIX_LEAF_MAX];
+	_Alignas(64) uint64_t start[RADIX_LEAF_STARTS];
 	struct radix_pair pair[];
 };
 
@@ -81,64 +83,61 @@ _Static_assert(offsetof(struct radix_leaf, height) == offsetof(struct radix_dir,
 		   offsetof(struct radix_leaf, dead) == offsetof(struct radix_dir, dead),
 	       "height and mark are where they are in either kind");
 
+/* Room for count ranges and the empty one. */
+static inline unsigned int radix_leaf_room(size_t count)
+{
+	return ((unsigned int)count + 4) & ~3u;
+}
+
+/* A multiple of 64, so that the pool aligns a leaf to that: its starts are two cache lines. */
 static inline size_t radix_leaf_bytes(unsigned int room)
 {
 	return sizeof(struct radix_leaf) + room * sizeof(struct radix_pair);
 }
 
-/* Nodes are whole cache lines: a word has its shift in the low six bits. */
 static inline size_t radix_dir_bytes(unsigned int bits)
 {
-	return (sizeof(struct radix_dir) + (sizeof(uint64_t) << bits) + 63) & ~(size_t)63;
+	return sizeof(struct radix_dir) + (sizeof(uint64_t) << bits);
 }
 
-_Static_assert(sizeof(struct radix_dir) + (sizeof(uint64_t) << RADIX_BITS_MAX) + 63 <=
-		   POOL_MAX_BYTES,
+_Static_assert(sizeof(struct radix_dir) + (sizeof(uint64_t) << RADIX_BITS_MAX) <= POOL_MAX_BYTES,
 	       "the largest directory fits a pool");
 
-#define WORD_ADDRESS UINT64_C(0x00ffffffffffffc0)
+#define WORD_TAGS 16u /* bits of a word below the address */
 
 static inline bool word_is_dir(uint64_t word)
 {
-	return word >> 56 != 0;
+	return (word & 0xff00) != 0;
 }
 
 static inline struct radix_leaf *word_leaf(uint64_t word)
 {
-	return (struct radix_leaf *)(uintptr_t)word;
+	return (struct radix_leaf *)(uintptr_t)(word >> WORD_TAGS);
 }
 
 static inline struct radix_dir *word_dir(uint64_t word)
 {
-	return (struct radix_dir *)(uintptr_t)(word & WORD_ADDRESS);
+	return (struct radix_dir *)(uintptr_t)(word >> WORD_TAGS);
 }
 
 static inline struct pool_link *word_link(uint64_t word)
 {
-	return (struct pool_link *)(uintptr_t)(word & WORD_ADDRESS);
+	return (struct pool_link *)(uintptr_t)(word >> WORD_TAGS);
 }
 
 static inline uint64_t word_of_leaf(const struct radix_leaf *leaf)
 {
-	return (uintptr_t)leaf;
+	return (uint64_t)(uintptr_t)leaf << WORD_TAGS;
 }
 
 static inline uint64_t word_of_dir(const struct radix_dir *dir)
 {
-	return (uintptr_t)dir | (uint64_t)dir->bits << 56 | dir->shift;
+	return (uint64_t)(uintptr_t)dir << WORD_TAGS | (uint64_t)dir->bits << 8 | dir->shift;
 }
 
 static inline unsigned int word_height(uint64_t word)
 {
 	return word_is_dir(word) ? word_dir(word)->height : 0;
-}
-
-/* One step down; a leaf's word leads to itself. */
-static inline uint64_t word_step(uint64_t word, uint64_t at)
-{
-	uint64_t slot = (at >> (word & 63)) & ((UINT64_C(1) << (word >> 56)) - 1);
-
-	return word_dir(word)->word[slot];
 }
 
 /* ---- A directory's slots, counted from the start of its window ---- */
@@ -190,25 +189,37 @@ static inline unsigned int dir_run_last(const struct radix_dir *dir, unsigned in
 	return i;
 }
 
-/* ---- Leaves ---- */
+/* ---- Leaves: ranges counted by rising start ---- */
 
-/* How many ranges start at or below `at`. */
-static inline unsigned int leaf_starts_up_to(const struct radix_leaf *leaf, uint64_t at)
+static inline uint64_t leaf_start(const struct radix_leaf *leaf, unsigned int i)
 {
-	unsigned int n = 0;
+	return leaf->start[leaf->count - 1u - i];
+}
 
-	while (n < leaf->count && leaf->start[n] <= at)
-		n++;
-	return n;
+static inline uint64_t leaf_end(const struct radix_leaf *leaf, unsigned int i)
+{
+	return leaf->pair[leaf->count - 1u - i].end;
 }
 
 static inline struct index_entry leaf_entry(const struct radix_leaf *leaf, unsigned int i)
 {
+	unsigned int at = leaf->count - 1u - i;
+
 	return (struct index_entry){
-	    .start = leaf->start[i],
-	    .end = leaf->pair[i].end,
-	    .item = leaf->pair[i].item,
+	    .start = leaf->start[at],
+	    .end = leaf->pair[at].end,
+	    .item = leaf->pair[at].item,
 	};
+}
+
+/* How many ranges start at or below `at`. */
+static inline unsigned int leaf_starts_up_to(const struct radix_leaf *leaf, uint64_t at)
+{
+	unsigned int above = 0;
+
+	while (above < leaf->count && leaf->start[above] > at)
+		above++;
+	return leaf->count - above;
 }
 
 #endif /* MSLOT_INDEX_RADIX_NODE_H */

@@ -39,6 +39,7 @@ struct frame {
 	struct radix_update *up;
 	struct radix_dir *dir;
 	uint64_t lo, hi; /* its coverage */
+	int edge;        /* a leaf's new range came behind (1) or before (-1) all others */
 	bool lowered;    /* a child's height may have been what gave the directory its own */
 };
 

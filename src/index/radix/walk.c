@@ -75,7 +75,7 @@ bool radix_get(const struct index_root *root, uint64_t start, struct index_entry
 	const struct radix_leaf *leaf = path_init(&path, root, start);
 	unsigned int n = leaf_starts_up_to(leaf, start);
 
-	if (n == 0 || leaf->start[n - 1] != start)
+	if (n == 0 || leaf_start(leaf, n - 1) != start)
 		return false;
 	if (out)
 		*out = leaf_entry(leaf, n - 1);
@@ -124,13 +124,13 @@ static void seek(struct index_cursor *cur, uint64_t at)
 	unsigned int n = leaf_starts_up_to(leaf, at);
 
 	/* Of the ranges that start up to there only the last one can end behind it. */
-	n -= n > 0 && leaf->pair[n - 1].end > at;
+	n -= n > 0 && leaf_end(leaf, n - 1) > at;
 	while (n == leaf->count) {
 		leaf = path_next(&path);
 		if (!leaf)
 			break;
 		n = leaf_starts_up_to(leaf, at);
-		n -= n > 0 && leaf->pair[n - 1].end > at;
+		n -= n > 0 && leaf_end(leaf, n - 1) > at;
 	}
 	cur->leaf = leaf;
 	cur->at = (uint8_t)n;
