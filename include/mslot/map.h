@@ -343,8 +343,11 @@ MSLOT_API uint64_t mslot_snapshot_npages(const struct mslot_snapshot *snap);
  * number that no two snapshots of a process share.
  */
 struct mslot_hint {
-	uint64_t serial;
+	uint64_t serial; /* of the snapshot; what follows is valid in that one only */
 	const struct mslot_slot *slot;
+	uint64_t gpa; /* of the slot, like the next two */
+	uint64_t len_bytes;
+	uint32_t space;
 };
 
 /*

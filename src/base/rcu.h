@@ -68,6 +68,12 @@ static inline void rcu_synchronize(void)
 	RCU_NOTE_ACQUIRE(rcu_tsan_leave);
 }
 
+/* Has the calling thread been in a section, or in rcu_thread_register()? */
+static inline bool rcu_thread_registered(void)
+{
+	return URCU_TLS(urcu_bp_reader) != NULL;
+}
+
 /* Register the calling thread now rather than at its first rcu_enter(). */
 static inline void rcu_thread_register(void)
 {

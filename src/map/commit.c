@@ -263,6 +263,7 @@ static int build(struct commit *c)
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
 	next->find = old->find;
+	next->find_gpa = old->find_gpa;
 	next->transient = true;
 	return build_indexes(c);
 }

@@ -19,10 +19,20 @@ int mslot_thread_init(void)
 	return 0;
 }
 
+/* Of its own, so that mslot_enter() saves no registers for the call. */
+static __attribute__((noinline, cold)) const struct mslot_snapshot *
+enter_first(struct mslot_map *map)
+{
+	rcu_thread_register();
+	return mslot_enter(map);
+}
+
 const struct mslot_snapshot *mslot_enter(struct mslot_map *map)
 {
 	const struct mslot_snapshot *snap;
 
+	if (__builtin_expect(!rcu_thread_registered(), 0))
+		return enter_first(map);
 	rcu_enter();
 	PERTURB(READER_ENTERED);
 	/*
@@ -73,27 +83,35 @@ uint64_t mslot_snapshot_npages(const struct mslot_snapshot *snap)
 
 const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa)
 {
-	if (space >= snap->nspaces)
-		return NULL;
-	return snap->find(&snap->gfn[space], gpa >> snap->page_shift);
+	return snap->find_gpa(snap, space, gpa);
+}
+
+/* The slow way, of its own as enter_first() is. */
+static __attribute__((noinline)) const struct mslot_slot *
+find_and_note(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa,
+	      struct mslot_hint *hint)
+{
+	const struct mslot_slot *slot = mslot_find(snap, space, gpa);
+
+	if (slot)
+		*hint = (struct mslot_hint){
+		    .serial = snap->serial,
+		    .slot = slot,
+		    .gpa = slot->base_gfn << slot->page_shift,
+		    .len_bytes = slot_len_bytes(slot),
+		    .space = space,
+		};
+	return slot;
 }
 
 const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap, uint32_t space,
 					 uint64_t gpa, struct mslot_hint *hint)
 {
-	uint64_t gfn = gpa >> snap->page_shift;
-	const struct mslot_slot *slot = hint->slot;
-
-	/* The serial first: the slot of another snapshot may be gone. */
-	if (hint->serial == snap->serial && gfn - slot->base_gfn < slot->npages &&
-	    slot->space == space)
-		return slot;
-	slot = mslot_find(snap, space, gpa);
-	if (slot) {
-		hint->serial = snap->serial;
-		hint->slot = slot;
-	}
-	return slot;
+	/* The serial too: the slot of another snapshot may be gone. */
+	if (hint->serial == snap->serial && gpa - hint->gpa < hint->len_bytes &&
+	    hint->space == space)
+		return hint->slot;
+	return find_and_note(snap, space, gpa, hint);
 }
 
 const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap, struct mslot_key key)

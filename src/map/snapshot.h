@@ -16,6 +16,11 @@
 #include "index/ranges.h"
 #include "map/slot.h"
 
+/* mslot_find(), for one kind of index and one vector width. */
+typedef const struct mslot_slot *find_gpa_fn(const struct mslot_snapshot *snap, uint32_t space,
+					     uint64_t gpa);
+find_gpa_fn *find_gpa_for(enum index_kind kind, enum index_simd simd);
+
 /* Nodes on their way out: index nodes and snapshots, and slots (which drop their region). */
 struct retired_lists {
 	struct pool_link *nodes;
@@ -36,8 +41,10 @@ struct mslot_snapshot {
 	uint64_t bytes; /* this struct, all slots, all index nodes */
 	uint16_t nspaces;
 	uint8_t page_shift;
-	bool transient;          /* never to be held: not published yet, or made for a replay */
-	index_find_fn *find;     /* for gfn[] and id: the processor's vector width */
+	bool transient; /* never to be held: not published yet, or made for a replay */
+	/* Lookups for the processor's vector width, in indexes without overlaps. */
+	index_find_fn *find;
+	find_gpa_fn *find_gpa;
 	struct index_root id;    /* slot name -> slot */
 	struct index_ranges hva; /* (hva, slot name) -> slot; ranges of host pages */
 
@@ -87,8 +94,9 @@ struct mslot_map {
 
 	_Alignas(64) struct mslot_map_options opt; /* constant after creation */
 	struct mslot_region kvm_region;            /* unowned; offset = hva */
-	enum index_kind index_kind;                /* of all indexes; constant, like find */
+	enum index_kind index_kind;                /* of all indexes; constant, like these */
 	index_find_fn *find;
+	find_gpa_fn *find_gpa;
 
 	/* Writer mutex and what it protects. */
 	pthread_mutex_t writer;

@@ -112,8 +112,8 @@ static size_t gather(uint64_t word, struct range *out, size_t n)
 			n = gather(dir_get(dir, i), out, n);
 		return n;
 	}
-	first =
-	    n > 0 && word_leaf(word)->count > 0 && out[n - 1].start == leaf_start(word_leaf(word), 0);
+	first = n > 0 && word_leaf(word)->count > 0 &&
+		out[n - 1].start == leaf_start(word_leaf(word), 0);
 	return n - first + leaf_ranges(word_leaf(word), out + n - first);
 }
 

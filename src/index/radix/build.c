@@ -4,8 +4,9 @@
  *
  * Ranges that do not fit one leaf are cut at a slot border: near the middle when they are
  * few, else so that leaves are full; where the one too many was added at an edge, the
- * others stay together, so that insertion in order leaves full leaves behind. Where one slot alone has too many, the directory doubles its slots; at 2^7 of them that
- * slot gets a directory of its own, whose window fits the ranges in it.
+ * others stay together, so that insertion in order leaves full leaves behind. Where one slot alone
+ * has too many, the directory doubles its slots; at 2^7 of them that slot gets a directory of its
+ * own, whose window fits the ranges in it.
  */
 #include "index/radix/update.h"
 
