@@ -27,7 +27,7 @@
  * A descent by gfn chooses the child by an index and not by a branch, so that the processor
  * works on several lookups at once. That makes find() faster than the design was measured in
  * other programs: with 10 / 100 / 509 / 4096 / 32764 slots of random sizes and a dependent
- * load of 1.1 ns it takes 8 / 18 / 23 / 41 / 70 ns, and with branches 13 / 29 / 38 / 73 / 170,
+ * load of 1.1 ns it takes 8 / 17 / 22 / 38 / 65 ns, and with branches 13 / 29 / 38 / 73 / 170,
  * where their figures scaled to this floor are 12 / 25 / 39 / 69 / 145. By hva it takes 16 /
  * 33 / 47 / 88 / 159 ns, theirs 13 / 28 / 43 / 72 / 168.
  */

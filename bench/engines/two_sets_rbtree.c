@@ -9,6 +9,8 @@
  */
 #include "two_sets_rbtree.h"
 
+#include <assert.h>
+
 /* ---- Links ----------------------------------------------------------------- */
 
 static bool is_red(const struct rb_node *node)
@@ -110,7 +112,6 @@ void rb_insert(struct rb_tree *tree, struct rb_node *node, struct rb_node *paren
 static void fill_shortage(struct rb_tree *tree, struct rb_node *node, struct rb_node *parent)
 {
 	while (parent && !is_red(node)) {
-		/* The sibling is never missing: there are black nodes below it. */
 		const int side = parent->child[0] != node;
 		struct rb_node *sibling = parent->child[!side];
 
@@ -120,6 +121,8 @@ static void fill_shortage(struct rb_tree *tree, struct rb_node *node, struct rb_
 			rotate(tree, parent, side);
 			sibling = parent->child[!side];
 		}
+		/* Paths through it have one black node more than those through `node`. */
+		assert(sibling);
 		if (!is_red(sibling->child[0]) && !is_red(sibling->child[1])) {
 			set_red(sibling);
 			node = parent;

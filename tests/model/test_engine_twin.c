@@ -207,7 +207,7 @@ static void compare_tokens(struct twin *tw)
 static void compare_gpa(struct twin *tw)
 {
 	const struct engine *e = tw->engine;
-	uint64_t gpa[SAMPLES], sum = 0;
+	uint64_t gpa[SAMPLES] = {0}, sum = 0;
 
 	for (size_t i = 0; i < SAMPLES; i++) {
 		/* Some more than once, for caches. */
@@ -317,9 +317,10 @@ static void edit_move(struct twin *tw, uint32_t id)
 	uint64_t gpa = random_gpa(tw);
 	int expected = -EINVAL;
 
-	/* To where it is, over a part of itself, to the very top, or anywhere. */
+	/* To where it is, over a part of itself (either way), to the very top, or anywhere. */
 	if (has(tw, id) && rng_chance(&tw->rng, 40))
-		gpa = tw->slot[id].gpa + rng_below(&tw->rng, 3) * ENGINE_PAGE;
+		gpa = (tw->slot[id].gpa + rng_below(&tw->rng, 20) * ENGINE_PAGE) -
+		      (tw->slot[id].gpa < 10 * ENGINE_PAGE ? 0 : 10 * ENGINE_PAGE);
 	else if (has(tw, id) && rng_chance(&tw->rng, 10))
 		gpa = TOP - tw->slot[id].len_bytes;
 	if (rng_chance(&tw->rng, 5))
