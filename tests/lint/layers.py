@@ -3,8 +3,9 @@
 """layers.py [ROOT | --self-test] - no #include points up the layers.
 
 src/base < src/index < src/map < src/access < src/kvm, and each public header belongs to a
-layer, so that src/index cannot know slots by including <mslot/map.h>. Clients (cli/,
-adapters/, examples/) see include/mslot only. <urcu...> is for src/base/rcu.h alone.
+layer, so that src/index cannot know slots by including <mslot/map.h>. Clients (cli/, bench/,
+adapters/, examples/) see include/mslot only, and cli/ the engines' interface. In the library
+<urcu...> is for src/base/rcu.h alone; the benchmark's engines have a seam of their own.
 """
 import os
 import re
@@ -13,13 +14,17 @@ import source
 
 LAYERS = ["base", "index", "map", "access", "kvm"]
 PUBLIC = {"map.h": "map", "txn.h": "map", "access.h": "access", "kvm.h": "kvm", "mslot.h": "kvm"}
-CLIENTS = ("cli", "adapters", "examples")
+CLIENTS = ("cli", "bench", "adapters", "examples")
+ENGINE = os.path.join("bench", "engines", "engine.h")
+URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),
+              os.path.join("bench", "engines", "kvm_design.h"))
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
 
 
 def resolve(root, path, name):
     """The file of the tree that a quoted include means, or None."""
-    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "fuzz", ""):
+    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "fuzz", "bench",
+                 ""):
         candidate = os.path.normpath(os.path.join(base, name))
         # NAME.in is a file that the build fills in.
         if any(os.path.isfile(os.path.join(root, candidate + end)) for end in ("", ".in")):
@@ -42,13 +47,14 @@ def judge(root, path, bracket, name):
     target = resolve(root, path, name) if bracket == '"' or name.startswith("mslot/") else None
     top, target_top = path.split(os.sep)[0], (target or "").split(os.sep)[0]
     if name.startswith("urcu"):
-        return None if path == os.path.join("src", "base", "rcu.h") else \
-            "only src/base/rcu.h includes liburcu"
+        return None if path in URCU_SEAMS else \
+            "only src/base/rcu.h and bench/engines/kvm_design.h include liburcu"
     if target is None:
         return f'"{name}" is no file of the tree' if bracket == '"' else \
             f"<{name}> is no public header" if name.startswith("mslot/") else None
     if top in CLIENTS:
-        if target_top == "include" and bracket == "<" or target_top == top:
+        if target_top == "include" and bracket == "<" or target_top == top \
+                or (top == "cli" and target == ENGINE):
             return None
         return f"{top}/ may include <mslot/...> only, not {target}"
     mine, theirs = layer_of(path), layer_of(target)
@@ -82,6 +88,9 @@ PLANTS = [
     ("cli/planted.c", '#include "base/page.h"\n', "may include <mslot/...> only"),
     ("cli/planted.c", '#include "../src/map/writer.h"\n', "may include <mslot/...> only"),
     ("examples/ten_lines.c", "#include <mslot/no_such_header.h>\n", "no public header"),
+    ("cli/planted.c", '#include "engines/two_sets.h"\n', "may include <mslot/...> only"),
+    ("bench/engines/planted.c", "#include <urcu/urcu-bp.h>\n", "only src/base/rcu.h"),
+    ("bench/engines/planted.c", '#include "map/writer.h"\n', "may include <mslot/...> only"),
     ("adapters/planted/a.c", '#include "map/writer.h"\n', "may include <mslot/...> only"),
 ]
 

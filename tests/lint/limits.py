@@ -12,8 +12,8 @@ import re
 import source
 
 FILE_LINES, FUNCTION_LINES = 700, 70
-TREES = ("include", "src", "cli", "adapters", "tests", "fuzz", "examples", "scripts", "packaging",
-         "models", ".ci")
+TREES = ("include", "src", "cli", "bench", "adapters", "tests", "fuzz", "examples", "scripts",
+         "packaging", "models", ".ci")
 SEAM = os.path.join("src", "base", "alloc.c")
 # Spelled so that this file does not contain them.
 MARK = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]) + r")\b")

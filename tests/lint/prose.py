@@ -11,7 +11,7 @@ import re
 
 import source
 
-CODE = ("include", "src", "cli", "adapters", "tests", "fuzz", "examples")
+CODE = ("include", "src", "cli", "bench", "adapters", "tests", "fuzz", "examples")
 NAME = re.compile(r"\b([A-Za-z_][A-Za-z0-9_]*)\(\)")
 # A line that starts in column 0 with a type or the name itself, up to the parameter list.
 FUNCTION = re.compile(r"^(?!#)[A-Za-z_][^\n;={}()]*?\b([A-Za-z_]\w*)\(", re.MULTILINE)
