@@ -19,7 +19,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULT
 
 def resolve(root, path, name):
     """The file of the tree that a quoted include means, or None."""
-    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "fuzz", ""):
+    for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "bench", "fuzz", ""):
         candidate = os.path.normpath(os.path.join(base, name))
         # NAME.in is a file that the build fills in.
         if any(os.path.isfile(os.path.join(root, candidate + end)) for end in ("", ".in")):
