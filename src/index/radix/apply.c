@@ -502,9 +502,12 @@ int radix_apply(struct index_batch *batch, const struct index_root *in,
 			return -ENOMEM;
 	}
 	err = look_up(in, edits, n, &ranges, &count);
-	if (!err)
+	if (!err && n == 1 && in->count > 0)
+		err = radix_apply_one(&up, in, ranges.cut.n ? ranges.cut.at : NULL,
+				      ranges.put.n ? ranges.put.at : NULL, &word);
+	if (err == 0)
 		err = update(&up, in, ranges, &word);
-	if (err)
+	if (err < 0)
 		return err;
 	free_dead(&up, mark);
 	*out = (struct index_root){

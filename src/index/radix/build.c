@@ -71,25 +71,35 @@ void radix_discard_all(struct radix_update *up, uint64_t word)
 	radix_discard(up, word);
 }
 
-static int leaf_create(struct radix_update *up, const struct range *range, size_t n, uint64_t *word)
+struct radix_leaf *radix_leaf_alloc(struct radix_update *up, size_t n)
 {
-	unsigned int room = radix_leaf_room(n), i, at = (unsigned int)n;
+	unsigned int room = radix_leaf_room(n);
 	struct radix_leaf *leaf = node_alloc(up, radix_leaf_bytes(room));
 
 	if (!leaf)
-		return -ENOMEM;
+		return NULL;
 	leaf->height = 0;
 	leaf->count = (uint8_t)n;
 	leaf->room = (uint8_t)room;
 	leaf->dead = 0;
 	leaf->unused = 0;
 	leaf->self = word_of_leaf(leaf);
+	return leaf;
+}
+
+static int leaf_create(struct radix_update *up, const struct range *range, size_t n, uint64_t *word)
+{
+	struct radix_leaf *leaf = radix_leaf_alloc(up, n);
+	unsigned int i, at = (unsigned int)n;
+
+	if (!leaf)
+		return -ENOMEM;
 	for (i = 0; i < n; i++) {
 		at--;
 		leaf->start[at] = range[i].start;
 		leaf->pair[at] = (struct radix_pair){range[i].end, range[i].item};
 	}
-	for (i = (unsigned int)n; i < room; i++)
+	for (i = (unsigned int)n; i < leaf->room; i++)
 		leaf->pair[i] = (struct radix_pair){0, NULL};
 	for (i = (unsigned int)n; i < RADIX_LEAF_STARTS; i++)
 		leaf->start[i] = 0;

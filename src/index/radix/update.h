@@ -2,7 +2,7 @@
 /*
  * update.h - what the parts of radix_apply() share, private to src/index/radix: build.c
  * makes and gives up nodes and lays ranges out in a directory, apply.c carries edits down
- * to the leaves they meet.
+ * to the leaves they meet, one.c takes the short way for one edit.
  */
 #ifndef MSLOT_INDEX_RADIX_UPDATE_H
 #define MSLOT_INDEX_RADIX_UPDATE_H
@@ -63,6 +63,8 @@ struct range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t
 void radix_discard(struct radix_update *up, uint64_t word);
 /* The same for all nodes that a word leads to. */
 void radix_discard_all(struct radix_update *up, uint64_t word);
+/* A leaf for n ranges, which are not there yet, nor what is behind them; or NULL. */
+struct radix_leaf *radix_leaf_alloc(struct radix_update *up, size_t n);
 /* A copy of a directory, or NULL. */
 struct radix_dir *radix_dir_clone(struct radix_update *up, const struct radix_dir *dir);
 /* A directory whose slots all lead to one word, or NULL. */
@@ -81,6 +83,15 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last, const st
 /* A node, with what is below it, for n > 0 ranges that meet [lo, hi). 0 or -ENOMEM. */
 int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint64_t hi,
 		uint64_t *word);
+
+/* ---- one.c ---- */
+
+/*
+ * One edit: `cut` goes, if it is not NULL, and `put` comes, if it is not NULL. Returns 1
+ * and the new root's word, 0 when the edit is not simple (nothing has happened), -ENOMEM.
+ */
+int radix_apply_one(struct radix_update *up, const struct index_root *in, const struct range *cut,
+		    const struct range *put, uint64_t *word);
 
 /* First and last key + 1 that lead to slots first to last of a frame's directory. */
 static inline uint64_t frame_lo(const struct frame *f, unsigned int first)
