@@ -133,7 +133,7 @@ static void test_check_names_each_broken_invariant(void **state)
 	spoil(&root, &leaf->pair[leaf->count].end, 5, "R2 padding");
 	spoil_byte(&root, &leaf->count, 0, "R2");
 	spoil_byte(&root, &leaf->count, 17, "R2");
-	spoil_byte(&root, &leaf->room, 16, "R2");
+	spoil_byte(&root, &leaf->room, 20, "R2");
 	spoil_byte(&root, &leaf->dead, 1, "unfinished");
 	spoil(&root, &leaf->self, leaf->self + 64, "itself");
 	/* The first range moved beyond its neighbour's end, and one that reaches too far. */
