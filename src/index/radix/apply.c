@@ -38,13 +38,13 @@ static struct ranges ranges_from(struct ranges ranges, uint64_t lo)
 	return ranges;
 }
 
-/* Those that meet [lo, hi), of a list that begins where `lo` is. */
+/* Those that meet [lo, hi), of a list that begins where `lo` is; none meets it if lo >= hi. */
 static struct ranges ranges_meeting(struct ranges ranges, uint64_t lo, uint64_t hi)
 {
 	size_t n = 0;
 
 	ranges = ranges_from(ranges, lo);
-	while (n < ranges.n && ranges.at[n].start < hi)
+	while (lo < hi && n < ranges.n && ranges.at[n].start < hi)
 		n++;
 	ranges.n = n;
 	return ranges;

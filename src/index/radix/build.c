@@ -227,16 +227,19 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last, const st
 		size_t n)
 {
 	struct ranges rest = {range, n};
-	uint64_t key, end = dir_key(f->dir, last + 1), word;
+	uint64_t start, key, end = dir_key(f->dir, last + 1), word;
 	unsigned int low, high, cut;
 	size_t left;
 	int err;
 
 	while (rest.n > RADIX_LEAF_MAX) {
-		/* A range may reach beyond these slots on either side. */
-		low = dir_slot(f->dir, rest.at[0].start);
+		/* A range may reach beyond these slots on either side, and they beyond the
+		 * coverage. */
+		start = rest.at[0].start > f->lo ? rest.at[0].start : f->lo;
+		low = dir_slot(f->dir, start);
 		low = low > first ? low : first;
-		high = dir_slot(f->dir, rest.at[rest.n - 1].end - 1);
+		key = rest.at[rest.n - 1].end < f->hi ? rest.at[rest.n - 1].end : f->hi;
+		high = dir_slot(f->dir, key - 1);
 		high = high < last ? high : last;
 		if (low == high)
 			return place_in_slot(f, first, last, rest);
