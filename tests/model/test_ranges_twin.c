@@ -356,23 +356,42 @@ static void refuse_each(struct twin *tw)
 	REQUIRE(alloc_live() - tw->pool.slab_bytes / 8192 == live, "memory leaks");
 }
 
-/* A batch that removes what is not there changes nothing. */
-static void refuse_bad(struct twin *tw)
+static void refuse_one(struct twin *tw, const struct index_edit *edits, size_t n)
 {
 	const struct version *v = newest(tw);
-	struct index_edit edit = {INDEX_REMOVE, random_range(tw)};
 	struct index_ranges out = v->ranges;
+	uint64_t live = tw->pool.live_bytes;
 	struct index_batch batch;
 
-	edit.entry.start += LIMIT / 2;
 	index_batch_init(&batch, &tw->pool, tw->batch + 1);
-	REQUIRE(index_ranges_apply(&batch, &v->ranges, &edit, 1, &out) == -EINVAL, "a bad batch");
-	index_batch_rollback(&batch);
-	edit = (struct index_edit){INDEX_PUT, {.start = 5, .end = 5}};
-	REQUIRE(index_ranges_apply(&batch, &v->ranges, &edit, 1, &out) == -EINVAL, "a bad batch");
+	REQUIRE(index_ranges_apply(&batch, &v->ranges, edits, n, &out) == -EINVAL, "a bad batch");
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
 	REQUIRE(memcmp(&out, &v->ranges, sizeof(out)) == 0, "a bad batch wrote its result");
+	REQUIRE(tw->pool.live_bytes == live, "a rollback leaks");
+}
+
+/* What is not there cannot go, nothing ends where it starts, and edits rise strictly. */
+static void refuse_bad(struct twin *tw)
+{
+	struct index_edit e[2] = {{INDEX_PUT, random_range(tw)}, {INDEX_PUT, random_range(tw)}};
+
+	e[1].entry.start = e[0].entry.start;
+	e[1].entry.tie = e[0].entry.tie;
+	e[1].entry.item = e[0].entry.item;
+	e[1].entry.end = e[0].entry.end;
+	refuse_one(tw, e, 2);
+	e[0].entry.start++;
+	e[0].entry.end++;
+	refuse_one(tw, e, 2);
+	e[0].op = INDEX_REMOVE;
+	e[0].entry.start += LIMIT / 2;
+	refuse_one(tw, e, 1);
+	e[1].entry.end = e[1].entry.start;
+	refuse_one(tw, &e[1], 1);
+	e[1].entry.end = LIMIT + 1;
+	if (tw->kind == INDEX_RADIX)
+		refuse_one(tw, &e[1], 1);
 }
 
 static void add_nodes(struct nindex_nodes *set, const struct version *v)
