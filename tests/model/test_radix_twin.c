@@ -38,13 +38,25 @@ struct version {
 };
 
 /* Where ranges are put. */
-enum shape { ONE_LEAF, PAGES, EVEN, FAR, EXPONENTIAL, OUTLIERS, BRIDGES, TOP, MIXED, NSHAPES };
+enum shape {
+	ONE_LEAF,
+	PAGES,
+	EVEN,
+	FAR,
+	EXPONENTIAL,
+	OUTLIERS,
+	BRIDGES,
+	BORDERS,
+	TOP,
+	MIXED,
+	NSHAPES
+};
 static const char *const names[NSHAPES] = {
-    "one leaf", "a page apart", "even", "far apart", "exponential",
-    "outliers", "bridges",      "top",  "mixed",
+    "one leaf", "a page apart", "even",    "far apart", "exponential",
+    "outliers", "bridges",      "borders", "top",       "mixed",
 };
 /* About how many ranges there are when there are most. */
-static const uint64_t sizes[NSHAPES] = {17, 900, 3000, 1500, 1200, 2500, 1200, 1500, 1500};
+static const uint64_t sizes[NSHAPES] = {17, 900, 3000, 1500, 1200, 2500, 1200, 600, 1500, 1500};
 
 struct twin {
 	enum shape shape;
@@ -103,6 +115,10 @@ static uint64_t point_of(struct twin *tw, enum shape shape)
 		/* Heaps of some tens, at distances of 2^10, 2^20 and 2^30. */
 		return (pick(tw, 4) << 40) + (pick(tw, 4) << 30) + (pick(tw, 4) << 20) +
 		       (pick(tw, 3) << 10) + pick(tw, 40);
+	case BORDERS:
+		/* Short of a border of many directories, so that windows reach beyond it. */
+		return ((1 + pick(tw, 4)) << (10 + 10 * pick(tw, 3))) - 1 -
+		       pick(tw, pick(tw, 3) ? 60 : 300);
 	case TOP:
 		return LIMIT - 1 - (pick(tw, 3) ? pick(tw, 3000) : any_size(tw, 62));
 	default:
@@ -119,6 +135,10 @@ static uint64_t length_of(struct twin *tw)
 		return 1 + any_size(tw, 61);
 	case 1:
 		return shape == BRIDGES ? LIMIT : 1 + any_size(tw, 12);
+	case 2:
+	case 3:
+		/* Often over the border. */
+		return shape == BORDERS ? 1 + any_size(tw, 12) : 1;
 	default:
 		return shape == ONE_LEAF || shape == PAGES || shape == OUTLIERS ? 1
 										: 1 + pick(tw, 30);

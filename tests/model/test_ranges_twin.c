@@ -321,6 +321,13 @@ static void check_version(struct twin *tw, const struct version *v)
 
 /* ---- Steps ------------------------------------------------------------------- */
 
+static bool same_roots(const struct index_ranges *a, const struct index_ranges *b)
+{
+	return a->apart.word == b->apart.word && a->apart.count == b->apart.count &&
+	       a->apart.bytes == b->apart.bytes && a->rest.node == b->rest.node &&
+	       a->rest.count == b->rest.count && a->tie_of == b->tie_of;
+}
+
 static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 {
 	const struct version *v = newest(tw);
@@ -337,8 +344,7 @@ static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 	alloc_fail_at(0, 0);
 	alloc_count_nodes(false);
 	REQUIRE(err == 0 || err == -ENOMEM, "an error for lack of memory");
-	REQUIRE(err == 0 || memcmp(&out, &was, sizeof(out)) == 0,
-		"a failed batch wrote its result");
+	REQUIRE(err == 0 || same_roots(&out, &was), "a failed batch wrote its result");
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
 	REQUIRE(tw->pool.live_bytes == live, "a rollback leaks");
@@ -367,7 +373,7 @@ static void refuse_one(struct twin *tw, const struct index_edit *edits, size_t n
 	REQUIRE(index_ranges_apply(&batch, &v->ranges, edits, n, &out) == -EINVAL, "a bad batch");
 	index_batch_rollback(&batch);
 	index_batch_fini(&batch);
-	REQUIRE(memcmp(&out, &v->ranges, sizeof(out)) == 0, "a bad batch wrote its result");
+	REQUIRE(same_roots(&out, &v->ranges), "a bad batch wrote its result");
 	REQUIRE(tw->pool.live_bytes == live, "a rollback leaks");
 }
 

@@ -269,6 +269,26 @@ static void test_bytes_for_each_entry(void **state)
 	drop(f, &one_by_one);
 }
 
+/*
+ * Of 4096 even ranges every 16th stays, the others go one by one: leaves join and what is
+ * left costs in proportion, but for directories, which keep their slots.
+ */
+static void test_bytes_when_most_have_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct index_root root = make_radix(f, 4096);
+	size_t i;
+
+	for (i = 0; i < 4096; i++)
+		if (i % 16)
+			remove_one(f, &root, i * 10);
+	assert_int_equal(root.count, 256);
+	assert_null(index_check(&root));
+	print_message("%.1f bytes an entry\n", (double)root.bytes / 256);
+	assert_in_range(root.bytes, 256 * 16, 256 * 120);
+	drop(f, &root);
+}
+
 /* ---- Cost -------------------------------------------------------------------- */
 
 struct cost {
@@ -418,6 +438,7 @@ int main(void)
 	    CASE(test_heights_and_windows),
 	    CASE(test_depth_is_bounded),
 	    CASE(test_bytes_for_each_entry),
+	    CASE(test_bytes_when_most_have_gone),
 	    CASE(test_single_edits_seldom_rebuild),
 	    CASE(test_an_outlier_by_turns_does_not_rebuild_each_time),
 	    CASE(test_ranges_move_apart),
