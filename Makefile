@@ -63,7 +63,7 @@ lint: ## formatting, static analysis, and the project's own rules
 	@scripts/lint
 
 gate: ## everything that must pass, as continuous integration runs it
-	@scripts/install-deps build test clang lint models
+	@scripts/install-deps build test clang lint models valgrind
 	@scripts/gate
 
 install: ## install below PREFIX (default /usr/local), staged in DESTDIR if set

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/sanitize.h"
 
 #define SLAB_BYTES ((size_t)8192)
 #define SLAB_HEADER ((size_t)64)
@@ -96,6 +97,7 @@ static struct pool_slab *slab_create(struct pool *pool, uint32_t class_bytes)
 		pool->slabs->prev = slab;
 	pool->slabs = slab;
 	partial_add(pool, slab);
+	MEM_FORBID((char *)slab + SLAB_HEADER, SLAB_BYTES - SLAB_HEADER);
 	return slab;
 }
 
@@ -160,6 +162,7 @@ void *pool_alloc(struct pool *pool, size_t bytes)
 	} else {
 		node = slab_node(slab, slab->fresh++);
 	}
+	MEM_ALLOW(node, class_bytes);
 	if (--slab->nfree == 0)
 		partial_del(pool, slab);
 	pool->live_bytes += class_bytes;
@@ -173,6 +176,8 @@ void pool_free(struct pool *pool, void *node)
 
 	link->next = slab->free;
 	slab->free = link;
+	/* All but the list's link. */
+	MEM_FORBID(link + 1, slab->class_bytes - sizeof(*link));
 	pool->live_bytes -= slab->class_bytes;
 	if (slab->nfree++ == 0)
 		partial_add(pool, slab);

@@ -190,10 +190,28 @@ static void move_uncovered(struct plan *plan, const struct index_edit *edit)
 		move_apart(plan, &hit);
 }
 
+/* The parts see other edits than these, so that what is refused must be seen here. */
+static bool edits_valid(const struct plan *plan)
+{
+	const uint64_t limit = plan->in->apart.kind == INDEX_RADIX ? INDEX_RADIX_LIMIT : UINT64_MAX;
+	const struct index_entry *e, *before = NULL;
+	size_t i;
+
+	for (i = 0; i < plan->n; i++, before = e) {
+		e = &plan->edits[i].entry;
+		if (before && (e->start < before->start ||
+			       (e->start == before->start && e->tie <= before->tie)))
+			return false;
+		if (plan->edits[i].op == INDEX_PUT && (e->end <= e->start || e->end > limit))
+			return false;
+	}
+	return true;
+}
+
 static int plan_all(struct plan *plan)
 {
 	size_t i;
-	int err = 0;
+	int err = edits_valid(plan) ? 0 : -EINVAL;
 
 	for (i = 0; i < plan->n && !err; i++)
 		err = plan_edit(plan, &plan->edits[i]);

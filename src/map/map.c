@@ -133,7 +133,9 @@ static void choose_index(struct mslot_map *map)
 		wanted = (enum index_simd)(map->opt.simd - 1);
 	map->index_kind = INDEX_RADIX;
 #ifdef MSLOT_TESTING
-	if (getenv("MSLOT_TEST_INDEX") && strcmp(getenv("MSLOT_TEST_INDEX"), "tree") == 0)
+	const char *kind = getenv("MSLOT_TEST_INDEX");
+
+	if (kind && strcmp(kind, "tree") == 0)
 		map->index_kind = INDEX_TREE;
 #endif
 	wanted = wanted < best ? wanted : best;

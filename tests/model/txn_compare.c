@@ -181,14 +181,12 @@ static int by_hva(const void *pa, const void *pb)
 	return a->key.id < b->key.id ? -1 : a->key.id > b->key.id;
 }
 
-static bool cmp_iter_hva(const struct mslot_snapshot *snap, const struct naive_map *map,
-			 struct mslot_range range)
+/* The slots that show a range of host bytes, in order; to be freed. */
+static const struct naive_slot **naive_by_hva(const struct naive_map *map, struct mslot_range range,
+					      size_t *nslots)
 {
 	const struct naive_slot **want = calloc(map->n + 1, sizeof(const struct naive_slot *));
-	const struct mslot_slot *got;
-	struct mslot_iter iter;
 	size_t n = 0;
-	bool ok = true;
 
 	if (!want)
 		abort();
@@ -200,6 +198,47 @@ static bool cmp_iter_hva(const struct mslot_snapshot *snap, const struct naive_m
 	}
 	sort_map = map;
 	qsort(want, n, sizeof(*want), by_hva);
+	*nslots = n;
+	return want;
+}
+
+#define HVA_SLOTS 4u
+
+/* Those at one host byte: all are counted, and as many written as there is room for. */
+static bool cmp_find_hva(const struct mslot_snapshot *snap, const struct naive_map *map,
+			 uint64_t hva)
+{
+	const struct mslot_slot *got[HVA_SLOTS + 1];
+	size_t n, room, found, i;
+	const struct naive_slot **want = naive_by_hva(map, (struct mslot_range){hva, 1}, &n);
+	bool ok = true;
+
+	for (room = 0; room <= HVA_SLOTS && ok; room++) {
+		memset(got, 0, sizeof(got));
+		found = mslot_find_hva(snap, hva, room ? got : NULL, room);
+		if (found != n)
+			ok = twin_fail("mslot_find_hva %#" PRIx64 ": library %zu, naive %zu", hva,
+				       found, n);
+		for (i = 0; i <= HVA_SLOTS && ok; i++) {
+			const struct naive_slot *next = i < room && i < n ? want[i] : NULL;
+
+			if (!same_slot(got[i], next, map))
+				ok = slot_fail("mslot_find_hva", 0, hva, got[i], next);
+		}
+	}
+	free(want);
+	return ok;
+}
+
+static bool cmp_iter_hva(const struct mslot_snapshot *snap, const struct naive_map *map,
+			 struct mslot_range range)
+{
+	size_t n;
+	const struct naive_slot **want = naive_by_hva(map, range, &n);
+	const struct mslot_slot *got;
+	struct mslot_iter iter;
+	bool ok = true;
+
 	memset(&iter, 0xa5, sizeof(iter));
 	mslot_iter_hva(&iter, snap, range);
 	for (size_t i = 0; i < n + 2 && ok; i++) {
@@ -294,7 +333,7 @@ static bool cmp_random(struct rng *rng, const struct mslot_snapshot *snap,
 		range.start = naive_hva(map, slot) + rng_below(rng, slot->len);
 		range.len_bytes = rng_chance(rng, 50) ? 1 : random_len(rng, map);
 	}
-	return cmp_iter_hva(snap, map, range);
+	return cmp_find_hva(snap, map, range.start) && cmp_iter_hva(snap, map, range);
 }
 
 static bool cmp_ids(struct rng *rng, const struct mslot_snapshot *snap, const struct naive_map *map)

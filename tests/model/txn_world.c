@@ -48,6 +48,7 @@ static void choose_options(struct rng *rng, struct mslot_map_options *opt)
 	opt->page_shift = (uint32_t)pick64(rng, shifts, 4);
 	opt->nspaces = (uint32_t)pick64(rng, spaces, 4);
 	opt->max_user_slots = (uint32_t)pick64(rng, users, 6);
+	opt->simd = (uint32_t)rng_below(rng, MSLOT_SIMD_AVX512 + 1);
 	if (rng_chance(rng, 25))
 		opt->max_edits = (uint32_t)rng_range(rng, TWIN_PARTS, 60);
 	if (rng_chance(rng, 25))

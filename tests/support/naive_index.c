@@ -181,6 +181,66 @@ const char *nindex_compare(const struct naive_index *naive, const struct index_r
 	return i == naive->n ? NULL : "the tree has fewer entries";
 }
 
+static bool same(bool got, const struct index_entry *e, bool want, const struct index_entry *w)
+{
+	return got == want && (!got || nindex_entry_equal(e, w));
+}
+
+static bool finders_agree(const struct naive_index *naive, const struct index_root *root,
+			  uint64_t at)
+{
+	enum index_simd simd, best = root->kind == INDEX_RADIX ? index_simd_best() : INDEX_SCALAR;
+
+	if (root->kind == INDEX_RADIX && at >= INDEX_RADIX_LIMIT)
+		return true;
+	for (simd = INDEX_SCALAR; simd <= best; simd++)
+		if (index_finder((enum index_kind)root->kind, simd)(root, at) !=
+		    nindex_find(naive, at))
+			return false;
+	return true;
+}
+
+const char *nindex_check_point(const struct naive_index *naive, const struct index_root *root,
+			       uint64_t at, uint64_t tie)
+{
+	struct index_entry e, w;
+	bool got;
+
+	if (!root->ties && at < UINT64_MAX && index_find(root, at) != nindex_find(naive, at))
+		return "index_find() differs";
+	if (!root->ties && at < UINT64_MAX && !finders_agree(naive, root, at))
+		return "a finder of index_finder() differs";
+	got = index_get(root, at, tie, &e);
+	if (!same(got, &e, nindex_get(naive, at, tie, &w), &w))
+		return "index_get() differs";
+	got = index_below(root, at, &e);
+	if (!same(got, &e, nindex_below(naive, at, &w), &w))
+		return "index_below() differs";
+	got = index_above(root, at, &e);
+	if (!same(got, &e, nindex_above(naive, at, &w), &w))
+		return "index_above() differs";
+	return NULL;
+}
+
+const char *nindex_check_range(const struct naive_index *naive, const struct index_root *root,
+			       uint64_t start, uint64_t end)
+{
+	size_t i = nindex_overlap(naive, 0, start, end);
+	struct index_cursor cur;
+	struct index_entry e;
+	bool any = index_first_overlap(root, start, end, &e);
+
+	if (!same(any, &e, i < naive->n, i < naive->n ? &naive->entry[i] : NULL))
+		return "index_first_overlap() differs";
+	index_cursor_init(&cur, root, start, end);
+	while (index_cursor_next(&cur, &e)) {
+		if (i == naive->n || !nindex_entry_equal(&e, &naive->entry[i]))
+			return "the cursor's entry differs";
+		i = nindex_overlap(naive, i + 1, start, end);
+	}
+	return i == naive->n ? NULL : "the cursor stops early";
+}
+
 int nindex_collect_change(void *ctx, bool in_a, const struct index_entry *entry)
 {
 	struct nindex_changes *c = ctx;

@@ -41,6 +41,15 @@ bool nindex_entry_equal(const struct index_entry *a, const struct index_entry *b
 /* Where a tree differs from the array, in words; NULL when it does not. Also index_check(). */
 const char *nindex_compare(const struct naive_index *naive, const struct index_root *root);
 
+/*
+ * Every lookup of an index at one key, and everything that overlaps [start, end), against
+ * the array: NULL, or which lookup differs. Also each finder of a radix index.
+ */
+const char *nindex_check_point(const struct naive_index *naive, const struct index_root *root,
+			       uint64_t at, uint64_t tie);
+const char *nindex_check_range(const struct naive_index *naive, const struct index_root *root,
+			       uint64_t start, uint64_t end);
+
 /* One entry of a difference. */
 struct nindex_change {
 	bool in_a;

@@ -15,6 +15,7 @@
 #include "base/bitmap.h"
 #include "base/page.h"
 #include "base/pool.h"
+#include "base/sanitize.h"
 
 /* ---- page.h ------------------------------------------------------------- */
 
@@ -219,6 +220,32 @@ static void test_pool_sizes(void **state)
 	assert_int_equal(pool.slab_bytes, 0);
 }
 
+/* With AddressSanitizer only: what is behind a node, and what was given back, may not be read. */
+static void test_pool_forbids_what_is_not_handed_out(void **state)
+{
+#ifdef MSLOT_ASAN
+	struct pool pool;
+	char *a, *b;
+
+	(void)state;
+	pool_init(&pool);
+	a = pool_alloc(&pool, 192);
+	assert_non_null(a);
+	assert_null(__asan_region_is_poisoned(a, 192));
+	assert_int_equal(__asan_address_is_poisoned(a + 192), 1);
+	b = pool_alloc(&pool, 192);
+	assert_ptr_equal(b, a + 192);
+	pool_free(&pool, a);
+	assert_int_equal(__asan_address_is_poisoned(a + 191), 1);
+	assert_null(__asan_region_is_poisoned(b, 192));
+	pool_free(&pool, b);
+	pool_fini(&pool);
+#else
+	(void)state;
+	skip();
+#endif
+}
+
 /* Fill and empty in different orders; nodes must not overlap, and memory must go back. */
 static void test_pool_nodes_keep_their_content(void **state)
 {
@@ -383,6 +410,7 @@ int main(void)
 	    cmocka_unit_test(test_bitmap_ranges_at_word_borders),
 	    cmocka_unit_test(test_bitmap_search_ignores_bits_behind_the_end),
 	    cmocka_unit_test(test_pool_sizes),
+	    cmocka_unit_test(test_pool_forbids_what_is_not_handed_out),
 	    cmocka_unit_test(test_pool_nodes_keep_their_content),
 	    cmocka_unit_test(test_pool_does_not_churn_at_a_slab_border),
 	    cmocka_unit_test(test_pool_out_of_memory),

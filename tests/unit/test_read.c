@@ -231,6 +231,87 @@ static void iteration_by_hva_orders_aliases_by_space_and_id(void **state)
 	mslot_leave(snap);
 }
 
+/* Frame 2 of the region: in slots 1 and PRIVATE_ID of space 0 and then in two of space 1. */
+static void find_hva_counts_all_and_writes_what_fits(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_slot *got[5];
+	struct mslot_edit edits[3];
+	const struct mslot_snapshot *snap;
+
+	assert_int_equal(mslot_find_hva(f->snap, HVA + PAGES(5), NULL, 0), 0);
+	assert_int_equal(mslot_find_hva(f->snap, 0, NULL, 0), 0);
+	assert_int_equal(mslot_find_hva(f->snap, UINT64_MAX, NULL, 0), 0);
+	assert_int_equal(mslot_find_hva(f->snap, HVA + PAGES(100) + 7, got, 5), 1);
+	assert_int_equal(which(f, got[0]), 1);
+	for (uint32_t i = 0; i < 3; i++) {
+		edits[i] = edit_of(MSLOT_EDIT_CREATE, def_of(7 + i, 4 + 8 * i, 4, f->region, 0));
+		edits[i].def.key.space = 1;
+	}
+	edits[2].def.offset_bytes = PAGES(200);
+	assert_int_equal(commit_edits(f->map, edits, 3, NULL), 0);
+	snap = mslot_enter(f->map);
+	for (size_t room = 0; room <= 5; room++) {
+		memset(got, 0, sizeof(got));
+		assert_int_equal(mslot_find_hva(snap, HVA + PAGES(1) + 9, room ? got : NULL, room),
+				 4);
+		for (size_t i = 0; i < 5; i++)
+			assert_int_equal(got[i] != NULL, i < room && i < 4);
+		if (room < 4)
+			continue;
+		expect_info(got[0], &f->defs[0]);
+		expect_info(got[1], &f->defs[3]);
+		expect_info(got[2], &edits[0].def);
+		expect_info(got[3], &edits[1].def);
+	}
+	assert_int_equal(mslot_find_hva(snap, HVA + PAGES(3), got, 5), 3);
+	assert_int_equal(mslot_find_hva(snap, HVA + PAGES(201), got, 1), 1);
+	expect_info(got[0], &edits[2].def);
+	mslot_leave(snap);
+}
+
+/* Every width of vector instructions, also one that the processor may not have. */
+static void each_vector_width_answers_alike(void **state)
+{
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	const struct mslot_slot *got[2];
+
+	(void)state;
+	for (uint32_t simd = MSLOT_SIMD_BEST; simd <= MSLOT_SIMD_AVX512; simd++) {
+		struct mslot_map *map = make_map(&(struct mslot_map_options){.simd = simd});
+		const struct mslot_snapshot *snap;
+		struct mslot_txn *txn = begin(map);
+
+		/* Every other frame of 2000, and the host pages in the other order. */
+		for (uint32_t i = 0; i < 1000; i++) {
+			struct mslot_slot_def def = def_of(i, 2 * i, 1, region, 999 - i);
+			struct mslot_edit edit = edit_of(MSLOT_EDIT_CREATE, def);
+
+			assert_int_equal(mslot_txn_add(txn, &edit), (int)i);
+		}
+		assert_int_equal(finish(txn, NULL), 0);
+		snap = mslot_enter(map);
+		for (uint32_t i = 0; i < 1000; i++) {
+			struct mslot_slot_def def = def_of(i, 2 * i, 1, region, 999 - i);
+			const struct mslot_slot *slot = mslot_find(snap, 0, def.gpa + 5);
+
+			expect_info(slot, &def);
+			assert_ptr_equal(mslot_find_id(snap, def.key), slot);
+			assert_null(mslot_find(snap, 0, def.gpa + PAGE));
+			assert_int_equal(mslot_find_hva(snap, HVA + PAGES(999 - i) + 1, got, 2), 1);
+			assert_ptr_equal(got[0], slot);
+		}
+		assert_null(mslot_find(snap, 0, UINT64_MAX));
+		assert_null(mslot_find_id(snap, (struct mslot_key){UINT32_MAX, 1}));
+		assert_null(mslot_find_id(snap, (struct mslot_key){0, UINT32_MAX}));
+		assert_null(mslot_find_id(snap, (struct mslot_key){UINT32_MAX, UINT32_MAX}));
+		assert_int_equal(mslot_find_hva(snap, UINT64_MAX, got, 2), 0);
+		mslot_leave(snap);
+		assert_int_equal(mslot_map_destroy(map), 0);
+	}
+	mslot_region_put(region);
+}
+
 static void translation_answers_each_error_and_touches_nothing(void **state)
 {
 	enum { R = MSLOT_READ, W = MSLOT_WRITE, UNKNOWN = 2 };
@@ -310,6 +391,8 @@ int main(void)
 	    EACH(a_hint_of_another_snapshot_or_map_is_not_believed),
 	    EACH(iteration_by_gpa_returns_what_touches_the_range),
 	    EACH(iteration_by_hva_orders_aliases_by_space_and_id),
+	    EACH(find_hva_counts_all_and_writes_what_fits),
+	    cmocka_unit_test(each_vector_width_answers_alike),
 	    EACH(translation_answers_each_error_and_touches_nothing),
 	    EACH(translation_cuts_at_slot_edges_and_nowhere_else),
 	};

@@ -38,13 +38,13 @@ static struct ranges ranges_from(struct ranges ranges, uint64_t lo)
 	return ranges;
 }
 
-/* Those that meet [lo, hi), of a list that begins where `lo` is. */
+/* Those that meet [lo, hi), of a list that begins where `lo` is; none meets it if lo >= hi. */
 static struct ranges ranges_meeting(struct ranges ranges, uint64_t lo, uint64_t hi)
 {
 	size_t n = 0;
 
 	ranges = ranges_from(ranges, lo);
-	while (n < ranges.n && ranges.at[n].start < hi)
+	while (lo < hi && n < ranges.n && ranges.at[n].start < hi)
 		n++;
 	ranges.n = n;
 	return ranges;
@@ -130,9 +130,12 @@ static size_t count_below(uint64_t word)
 	return n;
 }
 
-/* Build anew what is below a word, with edits. Word 0: nothing is left. */
+/*
+ * Build anew what is below a word, with edits, in a window that holds `least` if that is
+ * not NULL. Word 0: nothing is left.
+ */
 static int rebuild(struct radix_update *up, uint64_t old, uint64_t lo, uint64_t hi,
-		   struct edits edits, uint64_t *word)
+		   struct edits edits, const struct window *least, uint64_t *word)
 {
 	size_t n = count_below(old);
 	struct range *all, *merged;
@@ -145,7 +148,7 @@ static int rebuild(struct radix_update *up, uint64_t old, uint64_t lo, uint64_t 
 	n = merge((struct ranges){all, n}, edits, merged);
 	radix_discard_all(up, old);
 	*word = 0;
-	return n ? radix_build(up, (struct ranges){merged, n}, lo, hi, word) : 0;
+	return n ? radix_build(up, (struct ranges){merged, n}, lo, hi, least, word) : 0;
 }
 
 /* ---- Runs of a directory ---- */
@@ -323,36 +326,41 @@ static bool window_holds(const struct radix_dir *dir, uint64_t lo, uint64_t hi)
 }
 
 /*
- * A larger window for a directory, for keys from lo to hi - 1 as well. Returns 1 with
- * the directory as a child of f->dir, 0 when it is too large for that, or -ENOMEM.
+ * A larger window for a directory, for keys in `window` as well, which grows by the old
+ * window. Returns 1 with the directory as a child of f->dir, 0 when it is too large for
+ * that, or -ENOMEM.
  */
-static int embed(struct frame *f, const struct radix_dir *old, uint64_t lo, uint64_t hi)
+static int embed(struct frame *f, const struct radix_dir *old, struct window *window)
 {
 	uint64_t begin = dir_key(old, 0), end = dir_key(old, dir_slots(old));
 	unsigned int shift;
 
 	begin = begin > f->lo ? begin : f->lo;
 	end = end < f->hi ? end : f->hi;
-	lo = lo < begin ? lo : begin;
-	hi = hi > end ? hi : end;
-	shift = radix_window_shift(lo, hi, old->bits);
+	/* Where one edit went others may follow. */
+	window->room_below = window->lo < begin && window->hi <= end;
+	window->lo = window->lo < begin ? window->lo : begin;
+	window->hi = window->hi > end ? window->hi : end;
+	shift = radix_window_shift(window->lo, window->hi, old->bits);
 	if ((((end - 1) >> shift) - (begin >> shift) + 1) * EMBED > dir_slots(old))
 		return 0;
-	f->dir = radix_dir_create(f->up, old->bits, shift, lo >> shift, word_of_dir(old));
+	f->dir = radix_dir_create(f->up, old->bits, shift,
+				  radix_window_lo(window, old->bits, shift), word_of_dir(old));
 	return f->dir ? 1 : -ENOMEM;
 }
 
-/* The directory to work on: a copy, or one above with room for all puts. 1, 0 or -ENOMEM as above.
+/*
+ * The directory to work on: a copy, or one above with room for all puts. 1, 0 with the
+ * window there must be, or -ENOMEM, as above.
  */
-static int open_dir(struct frame *f, const struct radix_dir *old, struct ranges put)
+static int open_dir(struct frame *f, const struct radix_dir *old, struct ranges put,
+		    struct window *window)
 {
-	uint64_t lo, hi;
-
 	if (put.n > 0) {
-		lo = put.at[0].start > f->lo ? put.at[0].start : f->lo;
-		hi = put.at[put.n - 1].end < f->hi ? put.at[put.n - 1].end : f->hi;
-		if (!window_holds(old, lo, hi))
-			return embed(f, old, lo, hi);
+		window->lo = put.at[0].start > f->lo ? put.at[0].start : f->lo;
+		window->hi = put.at[put.n - 1].end < f->hi ? put.at[put.n - 1].end : f->hi;
+		if (!window_holds(old, window->lo, window->hi))
+			return embed(f, old, window);
 	}
 	f->dir = radix_dir_clone(f->up, old);
 	if (!f->dir)
@@ -403,11 +411,12 @@ static int touch_dir(struct radix_update *up, const struct radix_dir *old, uint6
 {
 	struct frame f = {.up = up, .lo = lo, .hi = hi};
 	unsigned int first, last;
+	struct window window;
 	uint64_t at = lo;
-	int err = open_dir(&f, old, edits.put);
+	int err = open_dir(&f, old, edits.put, &window);
 
 	if (err == 0)
-		return rebuild(up, word_of_dir(old), lo, hi, edits, word);
+		return rebuild(up, word_of_dir(old), lo, hi, edits, &window, word);
 	if (err < 0)
 		return err;
 	while (next_edit(&edits, &at) && at < hi) {
@@ -479,10 +488,10 @@ static int update(struct radix_update *up, const struct index_root *in, struct e
 		radix_discard(up, in->word);
 		*word = 0;
 		return left ? radix_build(up, (struct ranges){small, left}, 0, INDEX_RADIX_LIMIT,
-					  word)
+					  NULL, word)
 			    : 0;
 	}
-	return rebuild(up, in->word, 0, INDEX_RADIX_LIMIT, edits, word);
+	return rebuild(up, in->word, 0, INDEX_RADIX_LIMIT, edits, NULL, word);
 }
 
 int radix_apply(struct index_batch *batch, const struct index_root *in,

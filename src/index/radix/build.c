@@ -164,6 +164,15 @@ unsigned int radix_window_shift(uint64_t lo, uint64_t hi, unsigned int bits)
 	return shift;
 }
 
+uint64_t radix_window_lo(const struct window *window, unsigned int bits, unsigned int shift)
+{
+	uint64_t lo = window->lo >> shift, end = ((window->hi - 1) >> shift) + 1;
+
+	if (!window->room_below)
+		return lo;
+	return end > UINT64_C(1) << bits ? end - (UINT64_C(1) << bits) : 0;
+}
+
 /* Twice the slots, each half as wide, that lead where they led. */
 static int double_slots(struct frame *f)
 {
@@ -192,7 +201,7 @@ static int place_in_slot(struct frame *f, unsigned int first, unsigned int last,
 		err = double_slots(f);
 		return err ? err : radix_place(f, 2 * first, 2 * last + 1, ranges.at, ranges.n);
 	}
-	err = radix_build(f->up, ranges, lo, hi, &word);
+	err = radix_build(f->up, ranges, lo, hi, NULL, &word);
 	if (!err)
 		radix_fill(f->dir, first, last, word);
 	return err;
@@ -236,16 +245,19 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last, const st
 		size_t n)
 {
 	struct ranges rest = {range, n};
-	uint64_t key, end = dir_key(f->dir, last + 1), word;
+	uint64_t start, key, end = dir_key(f->dir, last + 1), word;
 	unsigned int low, high, cut;
 	size_t left;
 	int err;
 
 	while (rest.n > RADIX_LEAF_MAX) {
-		/* A range may reach beyond these slots on either side. */
-		low = dir_slot(f->dir, rest.at[0].start);
+		/* A range may reach beyond these slots on either side, and they beyond the
+		 * coverage. */
+		start = rest.at[0].start > f->lo ? rest.at[0].start : f->lo;
+		low = dir_slot(f->dir, start);
 		low = low > first ? low : first;
-		high = dir_slot(f->dir, rest.at[rest.n - 1].end - 1);
+		key = rest.at[rest.n - 1].end < f->hi ? rest.at[rest.n - 1].end : f->hi;
+		high = dir_slot(f->dir, key - 1);
 		high = high < last ? high : last;
 		if (low == high)
 			return place_in_slot(f, first, last, rest);
@@ -269,9 +281,10 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last, const st
 }
 
 int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint64_t hi,
-		uint64_t *word)
+		const struct window *least, uint64_t *word)
 {
 	uint64_t start = ranges.at[0].start, end = ranges.at[ranges.n - 1].end;
+	struct window window = least ? *least : (struct window){UINT64_MAX, 0, false};
 	unsigned int bits = RADIX_BITS_MIN, shift;
 	struct frame f = {.up = up, .lo = lo, .hi = hi};
 	int err;
@@ -280,15 +293,22 @@ int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint
 		return leaf_create(up, ranges.at, ranges.n, word);
 	start = start > lo ? start : lo;
 	end = end < hi ? end : hi;
+	window.lo = start < window.lo ? start : window.lo;
+	window.hi = end > window.hi ? end : window.hi;
 	/* Four ranges a slot or fewer, if they lie evenly. */
 	while (bits < RADIX_BITS_MAX && (size_t)4 << bits < ranges.n)
 		bits++;
-	shift = radix_window_shift(start, end, bits);
-	f.dir = radix_dir_create(up, bits, shift, start >> shift, 0);
+	shift = radix_window_shift(window.lo, window.hi, bits);
+	f.dir = radix_dir_create(up, bits, shift, radix_window_lo(&window, bits, shift), 0);
 	if (!f.dir)
 		return -ENOMEM;
 	err = radix_place(&f, 0, dir_slots(f.dir) - 1, ranges.at, ranges.n);
 	*word = word_of_dir(f.dir);
+	/* In a window larger than need be, one slot may have them all. */
+	if (!err && dir_run_last(f.dir, 0) + 1 == dir_slots(f.dir)) {
+		*word = dir_get(f.dir, 0);
+		radix_discard(up, word_of_dir(f.dir));
+	}
 	return err;
 }
 

@@ -98,6 +98,8 @@ static const char *check_word(struct walk *walk, uint64_t word, uint64_t lo, uin
 		last = dir_run_last(dir, i);
 		begin = i == 0 ? lo : dir_key(dir, i);
 		end = last + 1 == dir_slots(dir) ? hi : dir_key(dir, last + 1);
+		if (begin >= end)
+			return "radix: R4 a run that no key leads to";
 		if (word_height(dir_get(dir, i)) >= dir->height)
 			return "radix: R5 a directory is not higher than its child";
 		why = check_word(walk, dir_get(dir, i), begin, end);

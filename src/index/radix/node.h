@@ -21,7 +21,7 @@
  *   R2 ranges in a leaf do not overlap; a leaf has 1 to 15, and what is behind them is 0
  *   R3 the ranges below a directory, cut to its coverage, lie in its window
  *   R4 every slot leads to a node: an empty stretch belongs to the run beside it; a node
- *      is reached by one run only, and a directory has at least two runs
+ *      is reached by one run only, some key leads to each, and a directory has at least two
  *   R5 a directory's height is at least one more than that of each child; leaves have 0
  *   R6 root.count is the number of ranges, root.bytes what the nodes cost
  *

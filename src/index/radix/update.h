@@ -43,6 +43,12 @@ struct frame {
 	bool lowered;    /* a child's height may have been what gave the directory its own */
 };
 
+/* Keys that a directory's slots must hold. Free slots come below them, or behind them. */
+struct window {
+	uint64_t lo, hi;
+	bool room_below;
+};
+
 struct radix_vec {
 	struct range *range;
 	size_t room;
@@ -72,6 +78,8 @@ struct radix_dir *radix_dir_create(struct radix_update *up, unsigned int bits, u
 				   uint64_t lo, uint64_t word);
 /* The smallest shift at which 2^bits slots hold keys from lo to hi - 1. */
 unsigned int radix_window_shift(uint64_t lo, uint64_t hi, unsigned int bits);
+/* The first slot, of 2^bits, of a window at that shift. */
+uint64_t radix_window_lo(const struct window *window, unsigned int bits, unsigned int shift);
 /* Have slots first to last lead to a word. */
 void radix_fill(struct radix_dir *dir, unsigned int first, unsigned int last, uint64_t word);
 /*
@@ -80,9 +88,12 @@ void radix_fill(struct radix_dir *dir, unsigned int first, unsigned int last, ui
  */
 int radix_place(struct frame *f, unsigned int first, unsigned int last, const struct range *range,
 		size_t n);
-/* A node, with what is below it, for n > 0 ranges that meet [lo, hi). 0 or -ENOMEM. */
+/*
+ * A node, with what is below it, for n > 0 ranges that meet [lo, hi). A directory has at
+ * least the window `least`, if that is not NULL. 0 or -ENOMEM.
+ */
 int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint64_t hi,
-		uint64_t *word);
+		const struct window *least, uint64_t *word);
 
 /* ---- one.c ---- */
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sanitize.h - tell AddressSanitizer which bytes of a slab may be used, so that a read
+ * beyond a node is caught. Nothing without that sanitizer.
+ */
+#ifndef MSLOT_BASE_SANITIZE_H
+#define MSLOT_BASE_SANITIZE_H
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MSLOT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MSLOT_ASAN 1
+#endif
+#endif
+
+#ifdef MSLOT_ASAN
+#include <sanitizer/asan_interface.h>
+#define MEM_FORBID(at, bytes) ASAN_POISON_MEMORY_REGION(at, bytes)
+#define MEM_ALLOW(at, bytes) ASAN_UNPOISON_MEMORY_REGION(at, bytes)
+#else
+#define MEM_FORBID(at, bytes) ((void)(at), (void)(bytes))
+#define MEM_ALLOW(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
+#endif /* MSLOT_BASE_SANITIZE_H */
