@@ -12,7 +12,6 @@
  * Everything that can fail is in 1 to 3. No step waits for readers (W4).
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,8 +30,8 @@
 
 static size_t scratch_bytes(uint64_t names)
 {
-	return names * (sizeof(struct change) + sizeof(struct claim) +
-			2 * sizeof(struct index_edit) + sizeof(uint32_t));
+	return names * (sizeof(struct change) + 2 * sizeof(struct index_edit) +
+			6 * sizeof(struct sort_item) + sizeof(struct claim));
 }
 
 int commit_scratch_init(struct mslot_map *map)
@@ -78,9 +77,11 @@ static int scratch_reserve(struct commit *c)
 	mem += names * sizeof(struct change);
 	c->iedits = (struct index_edit *)(void *)mem;
 	mem += 2 * names * sizeof(struct index_edit);
+	c->by_name = (struct sort_item *)(void *)mem;
+	mem += 2 * names * sizeof(struct sort_item);
+	c->items = (struct sort_item *)(void *)mem;
+	mem += 4 * names * sizeof(struct sort_item);
 	c->claims = (struct claim *)(void *)mem;
-	mem += names * sizeof(struct claim);
-	c->order = (uint32_t *)(void *)mem;
 	return 0;
 }
 
@@ -89,8 +90,6 @@ static bool alloc_slots(struct commit *c)
 	unsigned int shift = c->map->opt.page_shift;
 	uint32_t i;
 
-	for (i = 0; i < c->nchanges; i++)
-		c->changes[i].after = NULL;
 	for (i = 0; i < c->nchanges; i++) {
 		struct change *change = &c->changes[i];
 		const struct slot_content *content = &change->content;
@@ -118,44 +117,6 @@ static bool alloc_slots(struct commit *c)
 		change->after = slot;
 	}
 	return true;
-}
-
-static int iedit_cmp(const void *va, const void *vb)
-{
-	const struct index_edit *a = va, *b = vb;
-
-	if (a->entry.start != b->entry.start)
-		return a->entry.start < b->entry.start ? -1 : 1;
-	if (a->entry.tie != b->entry.tie)
-		return a->entry.tie < b->entry.tie ? -1 : 1;
-	/* REMOVE before PUT, so that one pass drops the REMOVE of a key that is put again. */
-	return (a->op == INDEX_PUT) - (b->op == INDEX_PUT);
-}
-
-/* Sort edits by key and let a PUT absorb the REMOVE of its key. Returns how many remain. */
-static size_t normalize(struct index_edit *edits, size_t n)
-{
-	size_t i, kept = 0;
-
-	for (i = 1; i < n; i++)
-		if (iedit_cmp(&edits[i - 1], &edits[i]) > 0) {
-			if (n == 2) {
-				struct index_edit swap = edits[0];
-
-				edits[0] = edits[1];
-				edits[1] = swap;
-			} else {
-				qsort(edits, n, sizeof(*edits), iedit_cmp);
-			}
-			break;
-		}
-	for (i = 0; i < n; i++) {
-		if (kept && edits[kept - 1].entry.start == edits[i].entry.start &&
-		    edits[kept - 1].entry.tie == edits[i].entry.tie)
-			kept--;
-		edits[kept++] = edits[i];
-	}
-	return kept;
 }
 
 /* What one of the three kinds of index stores of a slot. */
@@ -191,34 +152,88 @@ static struct index_entry entry_id(const struct mslot_slot *slot)
 
 #define EVERY_SPACE UINT32_MAX
 
-/* Carry the changes (of one space, or all) into one index. */
-static int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
-			const struct index_root *in, struct index_root *out)
+/* In the value of an item, beside the index of the change: it puts, else it removes. */
+#define INDEX_IS_PUT UINT64_C(1)
+/* So that each index has code of its own, in which entry_of() is no call. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/*
+ * The edits of a change: one where what it puts has the key of what it removes. Returns
+ * where the next item goes.
+ */
+static ALWAYS_INLINE struct sort_item *
+list_edits(struct sort_item *items, const struct change *change, uint64_t i, entry_fn *entry_of)
 {
-	size_t n = 0;
-	uint32_t i;
+	struct index_entry before, after;
 
-	for (i = 0; i < c->nchanges; i++) {
-		const struct change *change = &c->changes[i];
-
-		if (space != EVERY_SPACE && change->space != space)
-			continue;
-		if (change->before)
-			c->iedits[n++] = (struct index_edit){
-			    .op = INDEX_REMOVE,
-			    .entry = entry_of(change->before),
-			};
-		if (change->after)
-			c->iedits[n++] = (struct index_edit){
-			    .op = INDEX_PUT,
-			    .entry = entry_of(change->after),
-			};
+	if (change->after)
+		after = entry_of(change->after);
+	if (change->before) {
+		before = entry_of(change->before);
+		/* The tie is the name, which both have. */
+		if (!change->after || before.start != after.start)
+			*items++ = (struct sort_item){.key = before.start, .value = i << 1};
 	}
+	if (change->after)
+		*items++ = (struct sort_item){.key = after.start, .value = i << 1 | INDEX_IS_PUT};
+	return items;
+}
+
+/*
+ * Index edits from sorted items; a PUT absorbs the REMOVE of its key, which is then that of
+ * another name, next to it. Returns how many there are.
+ */
+static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item *items, size_t n,
+				       entry_fn *entry_of)
+{
+	const struct change *change;
+	struct index_edit *edit;
+	size_t i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		change = &c->changes[items[i].value >> 1];
+		edit = &c->iedits[kept];
+		if (items[i].value & INDEX_IS_PUT)
+			*edit = (struct index_edit){INDEX_PUT, entry_of(change->after)};
+		else
+			*edit = (struct index_edit){INDEX_REMOVE, entry_of(change->before)};
+		if (kept && edit[-1].entry.start == edit->entry.start &&
+		    edit[-1].entry.tie == edit->entry.tie) {
+			if (edit->op == INDEX_PUT)
+				edit[-1] = *edit;
+		} else {
+			kept++;
+		}
+	}
+	return kept;
+}
+
+/*
+ * Carry the changes (of one space, or all) into one index. They are listed by name and
+ * sorted stably by start: so entries that differ in their ties only, the names, are in order.
+ */
+static ALWAYS_INLINE int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
+				      const struct index_root *in, struct index_root *out)
+{
+	struct sort_item *items = c->items;
+	const struct change *change;
+	uint32_t i;
+	size_t n;
+
+	for (i = 0; i < c->nclaims; i++) {
+		if (c->by_name[i].value == NO_CHANGE)
+			continue;
+		change = &c->changes[c->by_name[i].value];
+		if (space == EVERY_SPACE || change->space == space)
+			items = list_edits(items, change, c->by_name[i].value, entry_of);
+	}
+	n = (size_t)(items - c->items);
 	if (n == 0) {
 		*out = *in;
 		return 0;
 	}
-	return index_apply(&c->batch, in, c->iedits, normalize(c->iedits, n), out);
+	items = sort_items(c->items, c->items + n, n);
+	return index_apply(&c->batch, in, c->iedits, fill_edits(c, items, n, entry_of), out);
 }
 
 static int build_indexes(struct commit *c)
@@ -403,6 +418,7 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 	    .txn = txn,
 	    .args = args,
 	    .old = map_snapshot(txn->map),
+	    .npages = map_snapshot(txn->map)->npages,
 	    .failed_edit = MSLOT_NO_EDIT,
 	    .reason = "",
 	};
