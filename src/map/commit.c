@@ -12,7 +12,6 @@
  * Everything that can fail is in 1 to 3. No step waits for readers (W4).
  */
 #include <errno.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/perturb.h"
@@ -85,9 +84,30 @@ static int scratch_reserve(struct commit *c)
 	return 0;
 }
 
+/* A reference of its region for each new descriptor, counted once for a run of one region. */
+static void reference_regions(const struct commit *c)
+{
+	struct mslot_region *region;
+	uint32_t i = 0;
+	uint64_t n;
+
+	while (i < c->nchanges) {
+		if (!c->changes[i].after) {
+			i++;
+			continue;
+		}
+		region = c->changes[i].after->region;
+		for (n = 0; i < c->nchanges; i++, n++)
+			if (!c->changes[i].after || c->changes[i].after->region != region)
+				break;
+		region_get(region, n);
+	}
+}
+
 static bool alloc_slots(struct commit *c)
 {
 	unsigned int shift = c->map->opt.page_shift;
+	bool complete = true;
 	uint32_t i;
 
 	for (i = 0; i < c->nchanges; i++) {
@@ -98,8 +118,10 @@ static bool alloc_slots(struct commit *c)
 		if (!change->exists_after)
 			continue;
 		slot = pool_alloc(&c->map->pool, sizeof(*slot));
-		if (!slot)
-			return false;
+		if (!slot) {
+			complete = false;
+			break;
+		}
 		*slot = (struct mslot_slot){
 		    .link.birth = c->old->generation + 1,
 		    .base_gfn = content->base_gfn,
@@ -113,10 +135,10 @@ static bool alloc_slots(struct commit *c)
 		    .page_shift = (uint8_t)shift,
 		    .is_private = change->id >= c->map->opt.max_user_slots,
 		};
-		region_get(content->region);
 		change->after = slot;
 	}
-	return true;
+	reference_regions(c);
+	return complete;
 }
 
 /* What one of the three kinds of index stores of a slot. */
@@ -269,11 +291,11 @@ static int build(struct commit *c)
 	if (!next)
 		return -ENOMEM;
 	c->next = next;
-	memset(next, 0, sizeof(*next));
+	/* Every field for readers; those for the batch are set when the snapshot has died. */
 	next->link.birth = old->generation + 1;
 	next->map = map;
 	next->generation = old->generation + 1;
-	next->serial = snapshot_serial();
+	next->serial = snapshot_serial(map);
 	next->npages = c->npages;
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
@@ -295,7 +317,7 @@ static void unbuild(struct commit *c)
 
 		if (!slot)
 			continue;
-		region_unref(slot->region);
+		region_unref(slot->region, 1);
 		pool_free(&c->map->pool, slot);
 	}
 }
@@ -304,6 +326,7 @@ static void unbuild(struct commit *c)
 static bool list_dead(struct commit *c)
 {
 	bool release = false;
+	uint64_t bytes = 0;
 	uint32_t i;
 
 	c->old->retired.nodes = c->batch.retired;
@@ -315,9 +338,11 @@ static bool list_dead(struct commit *c)
 			continue;
 		slot->link.next = c->old->retired.slots;
 		c->old->retired.slots = &slot->link;
+		bytes += sizeof(*slot);
 		release |= slot->region->opt.release &&
 			   (!c->changes[i].after || c->changes[i].after->region != slot->region);
 	}
+	c->old->retired_bytes = bytes;
 	return release;
 }
 

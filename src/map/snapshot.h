@@ -96,6 +96,7 @@ struct mslot_map {
 	uint64_t held_bytes;    /* nodes pinned by holds */
 	uint64_t unasked_bytes; /* retired since the reclaimer was last asked */
 	uint64_t grace_waits;
+	uint64_t serial; /* the last one given to a snapshot */
 	struct mslot_listener *listeners, *listeners_last;
 	uint64_t nlisteners;
 	struct scratch scratch;
@@ -137,8 +138,8 @@ static inline size_t snapshot_bytes(uint32_t nspaces)
 	return sizeof(struct mslot_snapshot) + nspaces * sizeof(struct index_root);
 }
 
-/* A process-wide serial number for the next snapshot. */
-uint64_t snapshot_serial(void);
+/* A serial number, unique in the process, for the next snapshot. Writer mutex held. */
+uint64_t snapshot_serial(struct mslot_map *map);
 
 static inline struct mslot_snapshot *map_snapshot(const struct mslot_map *map)
 {
