@@ -230,6 +230,21 @@ static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item 
 	return kept;
 }
 
+/* The edits of a transaction that changes one slot, which need no sorting. */
+static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_of)
+{
+	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
+	struct index_edit *edit = c->iedits;
+	bool both = before && after && entry_of(before).start != entry_of(after).start;
+	bool put_first = both && entry_of(after).start < entry_of(before).start;
+
+	if (after)
+		edit[both && !put_first] = (struct index_edit){INDEX_PUT, entry_of(after)};
+	if (both || !after)
+		edit[put_first] = (struct index_edit){INDEX_REMOVE, entry_of(before)};
+	return 1u + both;
+}
+
 /*
  * Carry the changes (of one space, or all) into one index. They are listed by name and
  * sorted stably by start: so entries that differ in their ties only, the names, are in order.
@@ -242,6 +257,13 @@ static ALWAYS_INLINE int update_index(struct commit *c, uint32_t space, entry_fn
 	uint32_t i;
 	size_t n;
 
+	if (c->nchanges == 1) {
+		if (space != EVERY_SPACE && c->changes->space != space) {
+			*out = *in;
+			return 0;
+		}
+		return index_apply(&c->batch, in, c->iedits, fill_edits_of_one(c, entry_of), out);
+	}
 	for (i = 0; i < c->nclaims; i++) {
 		if (c->by_name[i].value == NO_CHANGE)
 			continue;

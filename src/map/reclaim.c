@@ -107,10 +107,10 @@ static void dispose_batch(struct disposal *d, struct mslot_snapshot *snap)
 	__builtin_prefetch(retired.slots, 1);
 	__builtin_prefetch(snap->retired_next, 1);
 	map->retired_bytes -= snap->retired_bytes;
-	dispose_list(d, retired.nodes, hold, false);
-	dispose_list(d, retired.slots, hold, true);
-	snap->link.next = NULL;
+	/* The snapshot is one of its own nodes. */
+	snap->link.next = retired.nodes;
 	dispose_list(d, &snap->link, hold, false);
+	dispose_list(d, retired.slots, hold, true);
 }
 
 static uint64_t list_bytes(const struct pool_link *list)

@@ -380,7 +380,8 @@ static uint32_t collect_claims(struct commit *c)
 			claim_name(c, i, slot_name(e->def.key.space, e->parts[p].id));
 	}
 	/* Stable: of equal names, that of the earlier edit comes first. */
-	c->by_name = sort_items(c->by_name, c->by_name + c->nclaims, c->nclaims);
+	if (c->nclaims > 1)
+		c->by_name = sort_items(c->by_name, c->by_name + c->nclaims, c->nclaims);
 	for (i = 1; i < c->nclaims; i++) {
 		edit = c->claims[c->by_name[i].value].edit;
 		if (c->by_name[i].key == c->by_name[i - 1].key && edit < first)
