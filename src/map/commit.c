@@ -174,31 +174,75 @@ static struct index_entry entry_id(const struct mslot_slot *slot)
 
 #define EVERY_SPACE UINT32_MAX
 
-/* In the value of an item, beside the index of the change: it puts, else it removes. */
-#define INDEX_IS_PUT UINT64_C(1)
+/* In the value of an item, beside the address of a descriptor: it is put, else removed. */
+#define ITEM_IS_PUT UINT64_C(1)
 /* So that each index has code of its own, in which entry_of() is no call. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static const struct mslot_slot *item_slot(const struct sort_item *item)
+{
+	return (const struct mslot_slot *)(uintptr_t)(item->value & ~ITEM_IS_PUT);
+}
 
 /*
  * The edits of a change: one where what it puts has the key of what it removes. Returns
  * where the next item goes.
  */
-static ALWAYS_INLINE struct sort_item *
-list_edits(struct sort_item *items, const struct change *change, uint64_t i, entry_fn *entry_of)
+static ALWAYS_INLINE struct sort_item *list_edits(struct sort_item *item,
+						  const struct change *change, entry_fn *entry_of)
 {
-	struct index_entry before, after;
+	const struct mslot_slot *before = change->before, *after = change->after;
 
-	if (change->after)
-		after = entry_of(change->after);
-	if (change->before) {
-		before = entry_of(change->before);
-		/* The tie is the name, which both have. */
-		if (!change->after || before.start != after.start)
-			*items++ = (struct sort_item){.key = before.start, .value = i << 1};
+	/* The tie is the name, which both have. */
+	if (before && (!after || entry_of(before).start != entry_of(after).start))
+		*item++ = (struct sort_item){entry_of(before).start, (uintptr_t)before};
+	if (after)
+		*item++ = (struct sort_item){entry_of(after).start, (uintptr_t)after | ITEM_IS_PUT};
+	return item;
+}
+
+static bool starts_repeat(const struct sort_item *items, size_t n)
+{
+	size_t i;
+
+	for (i = 1; i < n; i++)
+		if (items[i].key == items[i - 1].key)
+			return true;
+	return false;
+}
+
+/*
+ * The edits of one index, sorted by start, in *items; returns how many. Changes are taken as
+ * they come, which is kind to caches, and again by name where starts repeat: sorting is
+ * stable, so that what differs in ties only, the names, is then in order.
+ */
+static ALWAYS_INLINE size_t sort_edits(const struct commit *c, uint32_t space, entry_fn *entry_of,
+				       struct sort_item **items)
+{
+	struct sort_item *end = c->items;
+	const struct change *change;
+	uint32_t i;
+	size_t n;
+
+	for (i = 0; i < c->nchanges; i++) {
+		change = &c->changes[i];
+		if (space == EVERY_SPACE || change->space == space)
+			end = list_edits(end, change, entry_of);
 	}
-	if (change->after)
-		*items++ = (struct sort_item){.key = after.start, .value = i << 1 | INDEX_IS_PUT};
-	return items;
+	n = (size_t)(end - c->items);
+	*items = sort_items(c->items, c->items + n, n);
+	if (!starts_repeat(*items, n))
+		return n;
+	end = c->items;
+	for (i = 0; i < c->nclaims; i++) {
+		if (c->by_name[i].value == NO_CHANGE)
+			continue;
+		change = &c->changes[c->by_name[i].value];
+		if (space == EVERY_SPACE || change->space == space)
+			end = list_edits(end, change, entry_of);
+	}
+	*items = sort_items(c->items, c->items + n, n);
+	return n;
 }
 
 /*
@@ -208,17 +252,13 @@ list_edits(struct sort_item *items, const struct change *change, uint64_t i, ent
 static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item *items, size_t n,
 				       entry_fn *entry_of)
 {
-	const struct change *change;
 	struct index_edit *edit;
 	size_t i, kept = 0;
 
 	for (i = 0; i < n; i++) {
-		change = &c->changes[items[i].value >> 1];
 		edit = &c->iedits[kept];
-		if (items[i].value & INDEX_IS_PUT)
-			*edit = (struct index_edit){INDEX_PUT, entry_of(change->after)};
-		else
-			*edit = (struct index_edit){INDEX_REMOVE, entry_of(change->before)};
+		edit->op = items[i].value & ITEM_IS_PUT ? INDEX_PUT : INDEX_REMOVE;
+		edit->entry = entry_of(item_slot(&items[i]));
 		if (kept && edit[-1].entry.start == edit->entry.start &&
 		    edit[-1].entry.tie == edit->entry.tie) {
 			if (edit->op == INDEX_PUT)
@@ -245,39 +285,25 @@ static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_
 	return 1u + both;
 }
 
-/*
- * Carry the changes (of one space, or all) into one index. They are listed by name and
- * sorted stably by start: so entries that differ in their ties only, the names, are in order.
- */
+/* Carry the changes (of one space, or all) into one index. */
 static ALWAYS_INLINE int update_index(struct commit *c, uint32_t space, entry_fn *entry_of,
 				      const struct index_root *in, struct index_root *out)
 {
-	struct sort_item *items = c->items;
-	const struct change *change;
-	uint32_t i;
+	struct sort_item *items;
 	size_t n;
 
 	if (c->nchanges == 1) {
-		if (space != EVERY_SPACE && c->changes->space != space) {
-			*out = *in;
-			return 0;
-		}
-		return index_apply(&c->batch, in, c->iedits, fill_edits_of_one(c, entry_of), out);
+		n = space == EVERY_SPACE || c->changes->space == space;
+		n = n ? fill_edits_of_one(c, entry_of) : 0;
+	} else {
+		n = sort_edits(c, space, entry_of, &items);
+		n = fill_edits(c, items, n, entry_of);
 	}
-	for (i = 0; i < c->nclaims; i++) {
-		if (c->by_name[i].value == NO_CHANGE)
-			continue;
-		change = &c->changes[c->by_name[i].value];
-		if (space == EVERY_SPACE || change->space == space)
-			items = list_edits(items, change, c->by_name[i].value, entry_of);
-	}
-	n = (size_t)(items - c->items);
 	if (n == 0) {
 		*out = *in;
 		return 0;
 	}
-	items = sort_items(c->items, c->items + n, n);
-	return index_apply(&c->batch, in, c->iedits, fill_edits(c, items, n, entry_of), out);
+	return index_apply(&c->batch, in, c->iedits, n, out);
 }
 
 static int build_indexes(struct commit *c)
