@@ -141,35 +141,35 @@ static bool alloc_slots(struct commit *c)
 	return complete;
 }
 
-/* What one of the three kinds of index stores of a slot. */
-typedef struct index_entry entry_fn(const struct mslot_slot *slot);
+/*
+ * What one of the three kinds of index stores of a slot. Written field by field where it
+ * shall be: a struct that is put together on the stack and copied in larger words makes the
+ * processor wait for its own stores.
+ */
+typedef void entry_fn(struct index_entry *entry, const struct mslot_slot *slot);
 
-static struct index_entry entry_gfn(const struct mslot_slot *slot)
+static void entry_gfn(struct index_entry *entry, const struct mslot_slot *slot)
 {
-	return (struct index_entry){
-	    .start = slot->base_gfn,
-	    .end = slot_end_gfn(slot),
-	    .item = (void *)(uintptr_t)slot,
-	};
+	entry->start = slot->base_gfn;
+	entry->end = slot_end_gfn(slot);
+	entry->tie = 0;
+	entry->item = (void *)(uintptr_t)slot;
 }
 
-static struct index_entry entry_hva(const struct mslot_slot *slot)
+static void entry_hva(struct index_entry *entry, const struct mslot_slot *slot)
 {
-	return (struct index_entry){
-	    .start = slot->hva,
-	    .end = slot->hva + slot_len_bytes(slot),
-	    .tie = slot_name_of(slot),
-	    .item = (void *)(uintptr_t)slot,
-	};
+	entry->start = slot->hva;
+	entry->end = slot->hva + slot_len_bytes(slot);
+	entry->tie = slot_name_of(slot);
+	entry->item = (void *)(uintptr_t)slot;
 }
 
-static struct index_entry entry_id(const struct mslot_slot *slot)
+static void entry_id(struct index_entry *entry, const struct mslot_slot *slot)
 {
-	return (struct index_entry){
-	    .start = slot_name_of(slot),
-	    .end = slot_name_of(slot) + 1,
-	    .item = (void *)(uintptr_t)slot,
-	};
+	entry->start = slot_name_of(slot);
+	entry->end = slot_name_of(slot) + 1;
+	entry->tie = 0;
+	entry->item = (void *)(uintptr_t)slot;
 }
 
 #define EVERY_SPACE UINT32_MAX
@@ -184,6 +184,21 @@ static const struct mslot_slot *item_slot(const struct sort_item *item)
 	return (const struct mslot_slot *)(uintptr_t)(item->value & ~ITEM_IS_PUT);
 }
 
+static ALWAYS_INLINE uint64_t start_of(const struct mslot_slot *slot, entry_fn *entry_of)
+{
+	struct index_entry entry;
+
+	entry_of(&entry, slot);
+	return entry.start;
+}
+
+static ALWAYS_INLINE void fill_edit(struct index_edit *edit, enum index_op op,
+				    const struct mslot_slot *slot, entry_fn *entry_of)
+{
+	edit->op = op;
+	entry_of(&edit->entry, slot);
+}
+
 /*
  * The edits of a change: one where what it puts has the key of what it removes. Returns
  * where the next item goes.
@@ -194,10 +209,11 @@ static ALWAYS_INLINE struct sort_item *list_edits(struct sort_item *item,
 	const struct mslot_slot *before = change->before, *after = change->after;
 
 	/* The tie is the name, which both have. */
-	if (before && (!after || entry_of(before).start != entry_of(after).start))
-		*item++ = (struct sort_item){entry_of(before).start, (uintptr_t)before};
+	if (before && (!after || start_of(before, entry_of) != start_of(after, entry_of)))
+		*item++ = (struct sort_item){start_of(before, entry_of), (uintptr_t)before};
 	if (after)
-		*item++ = (struct sort_item){entry_of(after).start, (uintptr_t)after | ITEM_IS_PUT};
+		*item++ =
+		    (struct sort_item){start_of(after, entry_of), (uintptr_t)after | ITEM_IS_PUT};
 	return item;
 }
 
@@ -257,8 +273,8 @@ static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item 
 
 	for (i = 0; i < n; i++) {
 		edit = &c->iedits[kept];
-		edit->op = items[i].value & ITEM_IS_PUT ? INDEX_PUT : INDEX_REMOVE;
-		edit->entry = entry_of(item_slot(&items[i]));
+		fill_edit(edit, items[i].value & ITEM_IS_PUT ? INDEX_PUT : INDEX_REMOVE,
+			  item_slot(&items[i]), entry_of);
 		if (kept && edit[-1].entry.start == edit->entry.start &&
 		    edit[-1].entry.tie == edit->entry.tie) {
 			if (edit->op == INDEX_PUT)
@@ -275,13 +291,13 @@ static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_
 {
 	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
 	struct index_edit *edit = c->iedits;
-	bool both = before && after && entry_of(before).start != entry_of(after).start;
-	bool put_first = both && entry_of(after).start < entry_of(before).start;
+	bool both = before && after && start_of(before, entry_of) != start_of(after, entry_of);
+	bool put_first = both && start_of(after, entry_of) < start_of(before, entry_of);
 
 	if (after)
-		edit[both && !put_first] = (struct index_edit){INDEX_PUT, entry_of(after)};
+		fill_edit(&edit[both && !put_first], INDEX_PUT, after, entry_of);
 	if (both || !after)
-		edit[put_first] = (struct index_edit){INDEX_REMOVE, entry_of(before)};
+		fill_edit(&edit[put_first], INDEX_REMOVE, before, entry_of);
 	return 1u + both;
 }
 
@@ -486,17 +502,21 @@ static int commit_steps(struct commit *c)
 int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 		      struct mslot_commit_result *result)
 {
-	struct commit c = {
-	    .map = txn->map,
-	    .txn = txn,
-	    .args = args,
-	    .old = map_snapshot(txn->map),
-	    .npages = map_snapshot(txn->map)->npages,
-	    .failed_edit = MSLOT_NO_EDIT,
-	    .reason = "",
-	};
-	int err = commit_steps(&c);
+	struct commit c;
+	int err;
 
+	/* The arrays come with their memory, the batch with the build. */
+	c.map = txn->map;
+	c.txn = txn;
+	c.args = args;
+	c.old = map_snapshot(txn->map);
+	c.next = NULL;
+	c.nchanges = c.nresults = c.nclaims = 0;
+	c.own_scratch = NULL;
+	c.npages = c.old->npages;
+	c.failed_edit = MSLOT_NO_EDIT;
+	c.reason = "";
+	err = commit_steps(&c);
 	mem_free(c.own_scratch);
 	if (result)
 		*result = (struct mslot_commit_result){

@@ -98,6 +98,12 @@ static bool check_content(struct resolver *r, const struct slot_content *content
 	return check_host(r, content, len);
 }
 
+/* Where the content of the next change will be: put together there, it need not be copied. */
+static struct slot_content *next_content(const struct resolver *r)
+{
+	return &r->c->changes[r->c->nchanges].content;
+}
+
 /* The name that is the edit's own, and that of its i-th part. */
 #define OWN 0u
 #define PART(i) ((uint32_t)(i) + 1)
@@ -120,7 +126,7 @@ static bool result(struct resolver *r, uint32_t name, const struct mslot_slot *b
 	change->exists_after = content != NULL;
 	change->before = before;
 	change->after = NULL;
-	if (content)
+	if (content && content != &change->content)
 		change->content = *content;
 	c->nresults += content != NULL;
 	c->npages += (content ? content->npages : 0) - (before ? before->npages : 0);
@@ -156,13 +162,12 @@ static bool frames_of_def(struct resolver *r, struct slot_content *content)
 static bool resolve_define(struct resolver *r)
 {
 	const struct mslot_slot_def *def = &r->edit->def;
-	struct slot_content content = {
-	    .offset_bytes = def->offset_bytes,
-	    .region = def->region,
-	    .flags = def->flags,
-	};
+	struct slot_content *content = next_content(r);
 	const struct mslot_slot *before = NULL;
 
+	content->offset_bytes = def->offset_bytes;
+	content->region = def->region;
+	content->flags = def->flags;
 	if (r->edit->kind == MSLOT_EDIT_CREATE) {
 		if (slot_now(r, def->key.id))
 			return fault(r, "the slot exists already");
@@ -171,7 +176,7 @@ static bool resolve_define(struct resolver *r)
 		if (!before)
 			return false;
 	}
-	return frames_of_def(r, &content) && result(r, OWN, before, &content);
+	return frames_of_def(r, content) && result(r, OWN, before, content);
 }
 
 static bool resolve_delete(struct resolver *r)
@@ -206,30 +211,30 @@ static bool resolve_modify(struct resolver *r)
 {
 	const struct mslot_slot_def *def = &r->edit->def;
 	const struct mslot_slot *before = slot_to_change(r, def->key.id);
-	struct slot_content content;
+	struct slot_content *content = next_content(r);
 
 	if (!before)
 		return false;
-	content = content_of(before);
+	*content = content_of(before);
 	switch (r->edit->kind) {
 	case MSLOT_EDIT_MOVE:
 		if (!page_aligned(def->gpa, r->shift))
 			return fault(r, "gpa is not page aligned");
-		content.base_gfn = def->gpa >> r->shift;
+		content->base_gfn = def->gpa >> r->shift;
 		break;
 	case MSLOT_EDIT_SET_FLAGS:
-		content.flags = def->flags;
+		content->flags = def->flags;
 		break;
 	case MSLOT_EDIT_RESIZE:
-		if (!resize_content(r, before, &content))
+		if (!resize_content(r, before, content))
 			return false;
 		break;
 	default:
-		content.region = def->region;
-		content.offset_bytes = def->offset_bytes;
+		content->region = def->region;
+		content->offset_bytes = def->offset_bytes;
 		break;
 	}
-	return result(r, OWN, before, &content);
+	return result(r, OWN, before, content);
 }
 
 static bool resolve_split(struct resolver *r)
