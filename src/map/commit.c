@@ -296,7 +296,7 @@ static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_
 
 	if (after)
 		fill_edit(&edit[both && !put_first], INDEX_PUT, after, entry_of);
-	if (both || !after)
+	if (before && (both || !after))
 		fill_edit(&edit[put_first], INDEX_REMOVE, before, entry_of);
 	return 1u + both;
 }
