@@ -87,21 +87,25 @@ static int scratch_reserve(struct commit *c)
 /* A reference of its region for each new descriptor, counted once for a run of one region. */
 static void reference_regions(const struct commit *c)
 {
-	struct mslot_region *region;
-	uint32_t i = 0;
-	uint64_t n;
+	struct mslot_region *region = NULL;
+	const struct mslot_slot *slot;
+	uint64_t n = 0;
+	uint32_t i;
 
-	while (i < c->nchanges) {
-		if (!c->changes[i].after) {
-			i++;
+	for (i = 0; i < c->nchanges; i++) {
+		slot = c->changes[i].after;
+		if (!slot)
 			continue;
+		if (slot->region != region) {
+			if (n > 0)
+				region_get(region, n);
+			region = slot->region;
+			n = 0;
 		}
-		region = c->changes[i].after->region;
-		for (n = 0; i < c->nchanges; i++, n++)
-			if (!c->changes[i].after || c->changes[i].after->region != region)
-				break;
-		region_get(region, n);
+		n++;
 	}
+	if (n > 0)
+		region_get(region, n);
 }
 
 static bool alloc_slots(struct commit *c)
@@ -480,6 +484,7 @@ static int build_and_publish(struct commit *c)
 
 static int commit_steps(struct commit *c)
 {
+	/* cppcheck-suppress ctuuninitvar ; txn_commit_locked() sets all that is not set here */
 	const struct txn_commit_args *args = c->args;
 	int err;
 
