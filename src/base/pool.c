@@ -2,7 +2,7 @@
 /*
  * pool.c - slabs of equal nodes.
  *
- * Data: a slab is SLAB_BYTES aligned to its size, so a node finds its slab by masking
+ * Data: a slab is POOL_SLAB_BYTES aligned to its size, so a node finds its slab by masking
  * its address. The header takes one cache line; nodes follow.
  *
  * Invariants (pool_check()):
@@ -14,36 +14,13 @@
  */
 #include "base/pool.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/sanitize.h"
 
-#define SLAB_BYTES ((size_t)8192)
-#define SLAB_HEADER ((size_t)64)
-
-struct pool_slab {
-	struct pool_slab *next, *prev;           /* pool->slabs */
-	struct pool_slab *part_next, *part_prev; /* pool->partial[class] */
-	struct pool_link *free;
-	uint32_t class_bytes;
-	uint32_t nfree, nnodes;
-	uint32_t fresh; /* nodes from this one on were never handed out and are not listed */
-};
-
-_Static_assert(sizeof(struct pool_slab) <= SLAB_HEADER, "the header fits its cache line");
-_Static_assert(POOL_MAX_BYTES <= (SLAB_BYTES - SLAB_HEADER) / 4, "a slab holds several nodes");
-
-static struct pool_slab *slab_of(const void *node)
-{
-	return (struct pool_slab *)((uintptr_t)node & ~(uintptr_t)(SLAB_BYTES - 1));
-}
-
-static void *slab_node(struct pool_slab *slab, uint32_t i)
-{
-	return (char *)slab + SLAB_HEADER + (size_t)i * slab->class_bytes;
-}
+_Static_assert(sizeof(struct pool_slab) <= POOL_SLAB_HEADER, "the header fits its cache line");
+_Static_assert(POOL_MAX_BYTES <= (POOL_SLAB_BYTES - POOL_SLAB_HEADER) / 4,
+	       "a slab holds several nodes");
 
 static void partial_add(struct pool *pool, struct pool_slab *slab)
 {
@@ -75,9 +52,9 @@ static struct pool_slab *slab_memory(struct pool *pool)
 		pool->nspare--;
 		return slab;
 	}
-	slab = mem_alloc_aligned(SLAB_BYTES, SLAB_BYTES);
+	slab = mem_alloc_aligned(POOL_SLAB_BYTES, POOL_SLAB_BYTES);
 	if (slab)
-		pool->slab_bytes += SLAB_BYTES;
+		pool->slab_bytes += POOL_SLAB_BYTES;
 	return slab;
 }
 
@@ -90,14 +67,14 @@ static struct pool_slab *slab_create(struct pool *pool, uint32_t class_bytes)
 	*slab = (struct pool_slab){
 	    .next = pool->slabs,
 	    .class_bytes = class_bytes,
-	    .nnodes = (uint32_t)((SLAB_BYTES - SLAB_HEADER) / class_bytes),
+	    .nnodes = (uint32_t)((POOL_SLAB_BYTES - POOL_SLAB_HEADER) / class_bytes),
 	};
 	slab->nfree = slab->nnodes;
 	if (pool->slabs)
 		pool->slabs->prev = slab;
 	pool->slabs = slab;
 	partial_add(pool, slab);
-	MEM_FORBID((char *)slab + SLAB_HEADER, SLAB_BYTES - SLAB_HEADER);
+	MEM_FORBID((char *)slab + POOL_SLAB_HEADER, POOL_SLAB_BYTES - POOL_SLAB_HEADER);
 	return slab;
 }
 
@@ -115,7 +92,7 @@ static void slab_retire(struct pool *pool, struct pool_slab *slab)
 		pool->spare = slab;
 		pool->nspare++;
 	} else {
-		pool->slab_bytes -= SLAB_BYTES;
+		pool->slab_bytes -= POOL_SLAB_BYTES;
 		mem_free(slab);
 	}
 }
@@ -142,26 +119,21 @@ void pool_fini(struct pool *pool)
 	pool_init(pool);
 }
 
-void *pool_alloc(struct pool *pool, size_t bytes)
+void *pool_slow_alloc(struct pool *pool, uint32_t class_bytes)
 {
-	uint32_t class_bytes = (uint32_t)((bytes + 7) & ~(size_t)7);
-	struct pool_slab *slab;
-	void *node;
+	struct pool_slab *slab = pool->partial[class_bytes / 8];
+	struct pool_link *node;
 
-	if (bytes < sizeof(struct pool_link) || bytes > POOL_MAX_BYTES || alloc_node_refused())
-		return NULL;
-	slab = pool->partial[class_bytes / 8];
 	if (!slab) {
 		slab = slab_create(pool, class_bytes);
 		if (!slab)
 			return NULL;
 	}
-	if (slab->free) {
-		node = slab->free;
-		slab->free = slab->free->next;
-	} else {
-		node = slab_node(slab, slab->fresh++);
-	}
+	node = slab->free;
+	if (node)
+		slab->free = node->next;
+	else
+		node = (void *)((char *)slab + POOL_SLAB_HEADER + slab->fresh++ * class_bytes);
 	MEM_ALLOW(node, class_bytes);
 	if (--slab->nfree == 0)
 		partial_del(pool, slab);
@@ -169,26 +141,13 @@ void *pool_alloc(struct pool *pool, size_t bytes)
 	return node;
 }
 
-void pool_free(struct pool *pool, void *node)
+void pool_slow_free(struct pool *pool, struct pool_slab *slab)
 {
-	struct pool_slab *slab = slab_of(node);
-	struct pool_link *link = node;
-
-	link->next = slab->free;
-	slab->free = link;
-	/* All but the list's link. */
-	MEM_FORBID(link + 1, slab->class_bytes - sizeof(*link));
-	pool->live_bytes -= slab->class_bytes;
-	if (slab->nfree++ == 0)
+	if (slab->nfree == 1)
 		partial_add(pool, slab);
 	/* Keep one wholly free slab a class, so that a commit at the border does not churn. */
 	if (slab->nfree == slab->nnodes && (slab->part_prev || slab->part_next))
 		slab_retire(pool, slab);
-}
-
-size_t pool_node_bytes(const void *node)
-{
-	return slab_of(node)->class_bytes;
 }
 
 static const char *slab_check(const struct pool *pool, const struct pool_slab *slab)
@@ -198,7 +157,7 @@ static const char *slab_check(const struct pool *pool, const struct pool_slab *s
 	uint32_t listed = 0;
 
 	for (link = slab->free; link; link = link->next) {
-		if (slab_of(link) != slab)
+		if (pool_slab_of(link) != slab)
 			return "pool: a free node is on another slab's list";
 		if (++listed > slab->nnodes)
 			return "pool: a free list loops";
@@ -224,11 +183,11 @@ const char *pool_check(const struct pool *pool)
 		why = slab_check(pool, slab);
 		if (why)
 			return why;
-		slab_bytes += SLAB_BYTES;
+		slab_bytes += POOL_SLAB_BYTES;
 		live_bytes += (uint64_t)(slab->nnodes - slab->nfree) * slab->class_bytes;
 	}
 	for (slab = pool->spare; slab; slab = slab->next, nspare++)
-		slab_bytes += SLAB_BYTES;
+		slab_bytes += POOL_SLAB_BYTES;
 	if (nspare != pool->nspare || nspare > POOL_SPARE_SLABS)
 		return "pool: nspare is wrong";
 	if (slab_bytes != pool->slab_bytes)

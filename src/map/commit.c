@@ -12,8 +12,6 @@
  * Everything that can fail is in 1 to 3. No step waits for readers (W4).
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/perturb.h"
@@ -31,8 +29,8 @@
 
 static size_t scratch_bytes(uint64_t names)
 {
-	return names * (sizeof(struct change) + sizeof(struct claim) +
-			2 * sizeof(struct index_edit) + sizeof(uint32_t));
+	return names * (sizeof(struct change) + 2 * sizeof(struct index_edit) +
+			6 * sizeof(struct sort_item) + sizeof(struct claim));
 }
 
 int commit_scratch_init(struct mslot_map *map)
@@ -78,19 +76,44 @@ static int scratch_reserve(struct commit *c)
 	mem += names * sizeof(struct change);
 	c->iedits = (struct index_edit *)(void *)mem;
 	mem += 2 * names * sizeof(struct index_edit);
+	c->by_name = (struct sort_item *)(void *)mem;
+	mem += 2 * names * sizeof(struct sort_item);
+	c->items = (struct sort_item *)(void *)mem;
+	mem += 4 * names * sizeof(struct sort_item);
 	c->claims = (struct claim *)(void *)mem;
-	mem += names * sizeof(struct claim);
-	c->order = (uint32_t *)(void *)mem;
 	return 0;
+}
+
+/* A reference of its region for each new descriptor, counted once for a run of one region. */
+static void reference_regions(const struct commit *c)
+{
+	struct mslot_region *region = NULL;
+	const struct mslot_slot *slot;
+	uint64_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < c->nchanges; i++) {
+		slot = c->changes[i].after;
+		if (!slot)
+			continue;
+		if (slot->region != region) {
+			if (n > 0)
+				region_get(region, n);
+			region = slot->region;
+			n = 0;
+		}
+		n++;
+	}
+	if (n > 0)
+		region_get(region, n);
 }
 
 static bool alloc_slots(struct commit *c)
 {
 	unsigned int shift = c->map->opt.page_shift;
+	bool complete = true;
 	uint32_t i;
 
-	for (i = 0; i < c->nchanges; i++)
-		c->changes[i].after = NULL;
 	for (i = 0; i < c->nchanges; i++) {
 		struct change *change = &c->changes[i];
 		const struct slot_content *content = &change->content;
@@ -99,8 +122,10 @@ static bool alloc_slots(struct commit *c)
 		if (!change->exists_after)
 			continue;
 		slot = pool_alloc(&c->map->pool, sizeof(*slot));
-		if (!slot)
-			return false;
+		if (!slot) {
+			complete = false;
+			break;
+		}
 		*slot = (struct mslot_slot){
 		    .link.birth = c->old->generation + 1,
 		    .base_gfn = content->base_gfn,
@@ -114,106 +139,184 @@ static bool alloc_slots(struct commit *c)
 		    .page_shift = (uint8_t)shift,
 		    .is_private = change->id >= c->map->opt.max_user_slots,
 		};
-		region_get(content->region);
 		change->after = slot;
 	}
-	return true;
+	reference_regions(c);
+	return complete;
 }
 
-static int iedit_cmp(const void *va, const void *vb)
-{
-	const struct index_edit *a = va, *b = vb;
+/*
+ * What one of the three kinds of index stores of a slot. Written field by field where it
+ * shall be: a struct that is put together on the stack and copied in larger words makes the
+ * processor wait for its own stores.
+ */
+typedef void entry_fn(struct index_entry *entry, const struct mslot_slot *slot);
 
-	if (a->entry.start != b->entry.start)
-		return a->entry.start < b->entry.start ? -1 : 1;
-	if (a->entry.tie != b->entry.tie)
-		return a->entry.tie < b->entry.tie ? -1 : 1;
-	/* REMOVE before PUT, so that one pass drops the REMOVE of a key that is put again. */
-	return (a->op == INDEX_PUT) - (b->op == INDEX_PUT);
+static void entry_gfn(struct index_entry *entry, const struct mslot_slot *slot)
+{
+	entry->start = slot->base_gfn;
+	entry->end = slot_end_gfn(slot);
+	entry->tie = 0;
+	entry->item = (void *)(uintptr_t)slot;
 }
 
-/* Sort edits by key and let a PUT absorb the REMOVE of its key. Returns how many remain. */
-static size_t normalize(struct index_edit *edits, size_t n)
+static void entry_hva(struct index_entry *entry, const struct mslot_slot *slot)
 {
-	size_t i, kept = 0;
-
-	for (i = 1; i < n; i++)
-		if (iedit_cmp(&edits[i - 1], &edits[i]) > 0) {
-			if (n == 2) {
-				struct index_edit swap = edits[0];
-
-				edits[0] = edits[1];
-				edits[1] = swap;
-			} else {
-				qsort(edits, n, sizeof(*edits), iedit_cmp);
-			}
-			break;
-		}
-	for (i = 0; i < n; i++) {
-		if (kept && edits[kept - 1].entry.start == edits[i].entry.start &&
-		    edits[kept - 1].entry.tie == edits[i].entry.tie)
-			kept--;
-		edits[kept++] = edits[i];
-	}
-	return kept;
+	entry->start = slot->hva >> slot->page_shift;
+	entry->end = entry->start + slot->npages;
+	entry->tie = slot_name_of(slot);
+	entry->item = (void *)(uintptr_t)slot;
 }
 
-/* What one of the three kinds of index stores of a slot. */
-typedef struct index_entry entry_fn(const struct mslot_slot *slot);
-
-static struct index_entry entry_gfn(const struct mslot_slot *slot)
+static void entry_id(struct index_entry *entry, const struct mslot_slot *slot)
 {
-	return (struct index_entry){
-	    .start = slot->base_gfn,
-	    .end = slot_end_gfn(slot),
-	    .item = (void *)(uintptr_t)slot,
-	};
-}
-
-static struct index_entry entry_hva(const struct mslot_slot *slot)
-{
-	return (struct index_entry){
-	    .start = slot->hva >> slot->page_shift,
-	    .end = (slot->hva >> slot->page_shift) + slot->npages,
-	    .tie = slot_name_of(slot),
-	    .item = (void *)(uintptr_t)slot,
-	};
-}
-
-static struct index_entry entry_id(const struct mslot_slot *slot)
-{
-	return (struct index_entry){
-	    .start = slot_name_of(slot),
-	    .end = slot_name_of(slot) + 1,
-	    .item = (void *)(uintptr_t)slot,
-	};
+	entry->start = slot_name_of(slot);
+	entry->end = slot_name_of(slot) + 1;
+	entry->tie = 0;
+	entry->item = (void *)(uintptr_t)slot;
 }
 
 #define EVERY_SPACE UINT32_MAX
 
-/* The changes (of one space, or all) as edits of one index. Returns how many. */
-static size_t index_edits(struct commit *c, uint32_t space, entry_fn *entry_of)
+/* In the value of an item, beside the address of a descriptor: it is put, else removed. */
+#define ITEM_IS_PUT UINT64_C(1)
+/* So that each index has code of its own, in which entry_of() is no call. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static const struct mslot_slot *item_slot(const struct sort_item *item)
 {
-	size_t n = 0;
+	return (const struct mslot_slot *)(uintptr_t)(item->value & ~ITEM_IS_PUT);
+}
+
+static ALWAYS_INLINE uint64_t start_of(const struct mslot_slot *slot, entry_fn *entry_of)
+{
+	struct index_entry entry;
+
+	entry_of(&entry, slot);
+	return entry.start;
+}
+
+static ALWAYS_INLINE void fill_edit(struct index_edit *edit, enum index_op op,
+				    const struct mslot_slot *slot, entry_fn *entry_of)
+{
+	edit->op = op;
+	entry_of(&edit->entry, slot);
+}
+
+/*
+ * The edits of a change: one where what it puts has the key of what it removes. Returns
+ * where the next item goes.
+ */
+static ALWAYS_INLINE struct sort_item *list_edits(struct sort_item *item,
+						  const struct change *change, entry_fn *entry_of)
+{
+	const struct mslot_slot *before = change->before, *after = change->after;
+
+	/* The tie is the name, which both have. */
+	if (before && (!after || start_of(before, entry_of) != start_of(after, entry_of)))
+		*item++ = (struct sort_item){start_of(before, entry_of), (uintptr_t)before};
+	if (after)
+		*item++ =
+		    (struct sort_item){start_of(after, entry_of), (uintptr_t)after | ITEM_IS_PUT};
+	return item;
+}
+
+static bool starts_repeat(const struct sort_item *items, size_t n)
+{
+	size_t i;
+
+	for (i = 1; i < n; i++)
+		if (items[i].key == items[i - 1].key)
+			return true;
+	return false;
+}
+
+/*
+ * The edits of one index, sorted by start, in *items; returns how many. Changes are taken as
+ * they come, which is kind to caches, and again by name where starts repeat: sorting is
+ * stable, so that what differs in ties only, the names, is then in order.
+ */
+static ALWAYS_INLINE size_t sort_edits(const struct commit *c, uint32_t space, entry_fn *entry_of,
+				       struct sort_item **items)
+{
+	struct sort_item *end = c->items;
+	const struct change *change;
 	uint32_t i;
+	size_t n;
 
 	for (i = 0; i < c->nchanges; i++) {
-		const struct change *change = &c->changes[i];
-
-		if (space != EVERY_SPACE && change->space != space)
-			continue;
-		if (change->before)
-			c->iedits[n++] = (struct index_edit){
-			    .op = INDEX_REMOVE,
-			    .entry = entry_of(change->before),
-			};
-		if (change->after)
-			c->iedits[n++] = (struct index_edit){
-			    .op = INDEX_PUT,
-			    .entry = entry_of(change->after),
-			};
+		change = &c->changes[i];
+		if (space == EVERY_SPACE || change->space == space)
+			end = list_edits(end, change, entry_of);
 	}
-	return normalize(c->iedits, n);
+	n = (size_t)(end - c->items);
+	*items = sort_items(c->items, c->items + n, n);
+	if (!starts_repeat(*items, n))
+		return n;
+	end = c->items;
+	for (i = 0; i < c->nclaims; i++) {
+		if (c->by_name[i].value == NO_CHANGE)
+			continue;
+		change = &c->changes[c->by_name[i].value];
+		if (space == EVERY_SPACE || change->space == space)
+			end = list_edits(end, change, entry_of);
+	}
+	*items = sort_items(c->items, c->items + n, n);
+	return n;
+}
+
+/*
+ * Index edits from sorted items; a PUT absorbs the REMOVE of its key, which is then that of
+ * another name, next to it. Returns how many there are.
+ */
+static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item *items, size_t n,
+				       entry_fn *entry_of)
+{
+	struct index_edit *edit;
+	size_t i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		edit = &c->iedits[kept];
+		fill_edit(edit, items[i].value & ITEM_IS_PUT ? INDEX_PUT : INDEX_REMOVE,
+			  item_slot(&items[i]), entry_of);
+		if (kept && edit[-1].entry.start == edit->entry.start &&
+		    edit[-1].entry.tie == edit->entry.tie) {
+			if (edit->op == INDEX_PUT)
+				edit[-1] = *edit;
+		} else {
+			kept++;
+		}
+	}
+	return kept;
+}
+
+/* The edits of a transaction that changes one slot, which need no sorting. */
+static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_of)
+{
+	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
+	struct index_edit *edit = c->iedits;
+	bool both = before && after && start_of(before, entry_of) != start_of(after, entry_of);
+	bool put_first = both && start_of(after, entry_of) < start_of(before, entry_of);
+
+	if (after)
+		fill_edit(&edit[both && !put_first], INDEX_PUT, after, entry_of);
+	if (before && (both || !after))
+		fill_edit(&edit[put_first], INDEX_REMOVE, before, entry_of);
+	return 1u + both;
+}
+
+/* The changes (of one space, or all) as edits of one index. Returns how many. */
+static ALWAYS_INLINE size_t index_edits(struct commit *c, uint32_t space, entry_fn *entry_of)
+{
+	struct sort_item *items;
+	size_t n;
+
+	if (c->nchanges == 1) {
+		n = space == EVERY_SPACE || c->changes->space == space;
+		return n ? fill_edits_of_one(c, entry_of) : 0;
+	}
+	n = sort_edits(c, space, entry_of, &items);
+	return fill_edits(c, items, n, entry_of);
 }
 
 static int build_indexes(struct commit *c)
@@ -254,11 +357,11 @@ static int build(struct commit *c)
 	if (!next)
 		return -ENOMEM;
 	c->next = next;
-	memset(next, 0, sizeof(*next));
+	/* Every field for readers; those for the batch are set when the snapshot has died. */
 	next->link.birth = old->generation + 1;
 	next->map = map;
 	next->generation = old->generation + 1;
-	next->serial = snapshot_serial();
+	next->serial = snapshot_serial(map);
 	next->npages = c->npages;
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
@@ -282,7 +385,7 @@ static void unbuild(struct commit *c)
 
 		if (!slot)
 			continue;
-		region_unref(slot->region);
+		region_unref(slot->region, 1);
 		pool_free(&c->map->pool, slot);
 	}
 }
@@ -291,6 +394,7 @@ static void unbuild(struct commit *c)
 static bool list_dead(struct commit *c)
 {
 	bool release = false;
+	uint64_t bytes = 0;
 	uint32_t i;
 
 	c->old->retired.nodes = c->batch.retired;
@@ -302,9 +406,11 @@ static bool list_dead(struct commit *c)
 			continue;
 		slot->link.next = c->old->retired.slots;
 		c->old->retired.slots = &slot->link;
+		bytes += sizeof(*slot);
 		release |= slot->region->opt.release &&
 			   (!c->changes[i].after || c->changes[i].after->region != slot->region);
 	}
+	c->old->retired_bytes = bytes;
 	return release;
 }
 
@@ -378,6 +484,7 @@ static int build_and_publish(struct commit *c)
 
 static int commit_steps(struct commit *c)
 {
+	/* cppcheck-suppress ctuuninitvar ; txn_commit_locked() sets all that is not set here */
 	const struct txn_commit_args *args = c->args;
 	int err;
 
@@ -400,16 +507,21 @@ static int commit_steps(struct commit *c)
 int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 		      struct mslot_commit_result *result)
 {
-	struct commit c = {
-	    .map = txn->map,
-	    .txn = txn,
-	    .args = args,
-	    .old = map_snapshot(txn->map),
-	    .failed_edit = MSLOT_NO_EDIT,
-	    .reason = "",
-	};
-	int err = commit_steps(&c);
+	struct commit c;
+	int err;
 
+	/* The arrays come with their memory, the batch with the build. */
+	c.map = txn->map;
+	c.txn = txn;
+	c.args = args;
+	c.old = map_snapshot(txn->map);
+	c.next = NULL;
+	c.nchanges = c.nresults = c.nclaims = 0;
+	c.own_scratch = NULL;
+	c.npages = c.old->npages;
+	c.failed_edit = MSLOT_NO_EDIT;
+	c.reason = "";
+	err = commit_steps(&c);
 	mem_free(c.own_scratch);
 	if (result)
 		*result = (struct mslot_commit_result){

@@ -63,7 +63,7 @@ static struct mslot_snapshot *empty_snapshot(const struct mslot_snapshot *like)
 		return NULL;
 	snap->map = like->map;
 	snap->generation = like->generation;
-	snap->serial = snapshot_serial();
+	snap->serial = snapshot_serial(like->map);
 	snap->nspaces = like->nspaces;
 	snap->page_shift = like->page_shift;
 	snap->bytes = snapshot_bytes(like->nspaces);

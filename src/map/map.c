@@ -16,6 +16,8 @@
 #include "map/txn.h"
 #include "map/writer.h"
 
+/* Serial numbers that a map takes at a time. */
+#define SERIAL_BLOCK (UINT64_C(1) << 16)
 #define MIN_RETIRED_LIMIT (UINT64_C(64) << 10)
 #define DEFAULT_RETIRED_LIMIT (UINT64_C(4) << 20)
 #define DEFAULT_MAX_EDITS (UINT32_C(1) << 20)
@@ -73,12 +75,14 @@ bool map_wait_deadlocks(unsigned int own)
 	return rcu_in_section() || owned > own;
 }
 
-uint64_t snapshot_serial(void)
+uint64_t snapshot_serial(struct mslot_map *map)
 {
 	static _Atomic uint64_t last;
 
 	/* Relaxed: only uniqueness matters. */
-	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+	if (map->serial % SERIAL_BLOCK == 0)
+		map->serial = atomic_fetch_add_explicit(&last, SERIAL_BLOCK, memory_order_relaxed);
+	return ++map->serial;
 }
 
 static int options_fill(const struct mslot_map_options *opt, struct mslot_map_options *out)
@@ -147,7 +151,7 @@ static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)
 {
 	memset(snap, 0, snapshot_bytes(map->opt.nspaces));
 	snap->map = map;
-	snap->serial = snapshot_serial();
+	snap->serial = snapshot_serial(map);
 	snap->bytes = pool_node_bytes(snap);
 	snap->nspaces = (uint16_t)map->opt.nspaces;
 	snap->page_shift = (uint8_t)map->opt.page_shift;
@@ -224,7 +228,7 @@ static void drop_regions(const struct mslot_snapshot *snap)
 
 	index_cursor_init(&cur, &snap->id, 0, UINT64_MAX);
 	while (index_cursor_next(&cur, &entry))
-		region_unref(((struct mslot_slot *)entry.item)->region);
+		region_unref(((struct mslot_slot *)entry.item)->region, 1);
 }
 
 static bool map_busy(struct mslot_map *map)

@@ -39,32 +39,45 @@ void reclaim_retire(struct mslot_map *map, struct mslot_snapshot *old)
 	const struct pool_link *link;
 
 	old->retired_next = NULL;
-	old->retired_bytes = pool_node_bytes(old);
+	old->retired_bytes += pool_node_bytes(old);
 	for (link = old->retired.nodes; link; link = link->next)
 		old->retired_bytes += pool_node_bytes(link);
-	for (link = old->retired.slots; link; link = link->next)
-		old->retired_bytes += sizeof(struct mslot_slot);
 	*map->retired_tail = old;
 	map->retired_tail = &old->retired_next;
 	map->retired_bytes += old->retired_bytes;
 	map->unasked_bytes += old->retired_bytes;
 }
 
-static void free_node(struct mslot_map *map, struct pool_link *link, bool is_slot)
+/* Freeing nodes of one map; references of dead slots gather while the region stays the same. */
+struct disposal {
+	struct mslot_map *map;
+	struct mslot_region *region;
+	uint64_t nrefs;
+};
+
+static void drop_references(struct disposal *d)
+{
+	if (d->nrefs)
+		region_unref(d->region, d->nrefs);
+	d->nrefs = 0;
+}
+
+static void free_node(struct disposal *d, struct pool_link *link, bool is_slot)
 {
 	struct mslot_region *region;
 
-	if (!is_slot) {
-		pool_free(&map->pool, link);
-		return;
+	if (is_slot) {
+		region = ((struct mslot_slot *)link)->region;
+		if (region != d->region)
+			drop_references(d);
+		d->region = region;
+		d->nrefs++;
 	}
-	region = ((struct mslot_slot *)link)->region;
-	pool_free(&map->pool, link);
-	region_unref(region);
+	pool_free(&d->map->pool, link);
 }
 
 /* Free the nodes of a list that `hold` (may be NULL) does not reach; it gets the others. */
-static void dispose_list(struct mslot_map *map, struct pool_link *list, struct mslot_hold *hold,
+static void dispose_list(struct disposal *d, struct pool_link *list, struct mslot_hold *hold,
 			 bool are_slots)
 {
 	struct pool_link **pinned = NULL, *next;
@@ -76,23 +89,28 @@ static void dispose_list(struct mslot_map *map, struct pool_link *list, struct m
 		if (pinned && hold->generation >= list->birth) {
 			list->next = *pinned;
 			*pinned = list;
-			map->held_bytes += pool_node_bytes(list);
+			d->map->held_bytes += pool_node_bytes(list);
 		} else {
-			free_node(map, list, are_slots);
+			free_node(d, list, are_slots);
 		}
 	}
 }
 
-static void dispose_batch(struct mslot_map *map, struct mslot_snapshot *snap)
+static void dispose_batch(struct disposal *d, struct mslot_snapshot *snap)
 {
+	struct mslot_map *map = d->map;
 	struct mslot_hold *hold = hold_youngest(map, snap->generation);
 	struct retired_lists retired = snap->retired;
 
+	/* All of it was last touched long ago. */
+	__builtin_prefetch(retired.nodes, 1);
+	__builtin_prefetch(retired.slots, 1);
+	__builtin_prefetch(snap->retired_next, 1);
 	map->retired_bytes -= snap->retired_bytes;
-	dispose_list(map, retired.nodes, hold, false);
-	dispose_list(map, retired.slots, hold, true);
-	snap->link.next = NULL;
-	dispose_list(map, &snap->link, hold, false);
+	/* The snapshot is one of its own nodes. */
+	snap->link.next = retired.nodes;
+	dispose_list(d, &snap->link, hold, false);
+	dispose_list(d, retired.slots, hold, true);
 }
 
 static uint64_t list_bytes(const struct pool_link *list)
@@ -105,14 +123,15 @@ static uint64_t list_bytes(const struct pool_link *list)
 }
 
 /* A hold was put: its nodes go to the next older hold that reaches them, or are freed. */
-static void dispose_hold(struct mslot_map *map, struct mslot_hold *dropped)
+static void dispose_hold(struct disposal *d, struct mslot_hold *dropped)
 {
+	struct mslot_map *map = d->map;
 	struct mslot_hold *hold = hold_youngest(map, dropped->generation);
 
 	PERTURB(HOLD_INHERIT);
 	map->held_bytes -= list_bytes(dropped->pinned.nodes) + list_bytes(dropped->pinned.slots);
-	dispose_list(map, dropped->pinned.nodes, hold, false);
-	dispose_list(map, dropped->pinned.slots, hold, true);
+	dispose_list(d, dropped->pinned.nodes, hold, false);
+	dispose_list(d, dropped->pinned.slots, hold, true);
 	mem_free(dropped);
 }
 
@@ -121,6 +140,7 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches)
 	/* Acquire: what readers did in their sections before we reuse the memory. Pairs with
 	 * reclaim_graced(). */
 	uint64_t graced = atomic_load_explicit(&map->graced, memory_order_acquire);
+	struct disposal d = {.map = map};
 	struct mslot_snapshot *snap;
 	struct mslot_hold *dropped;
 
@@ -130,12 +150,13 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches)
 		map->retired_head = snap->retired_next;
 		if (!map->retired_head)
 			map->retired_tail = &map->retired_head;
-		dispose_batch(map, snap);
+		dispose_batch(&d, snap);
 	}
 	while ((dropped = map->dropped) != NULL) {
 		map->dropped = dropped->next;
-		dispose_hold(map, dropped);
+		dispose_hold(&d, dropped);
 	}
+	drop_references(&d);
 	PERTURB(BEFORE_RECLAIMED);
 	/* Release: regions queued for release before the waiter's look at the queue. Pairs with
 	 * mslot_wait(). */

@@ -8,7 +8,8 @@
 #include "map/snapshot.h"
 
 /*
- * Queue what commit `old -> next` retired: everything in old->retired, and old itself.
+ * Queue what commit `old -> next` retired: everything in old->retired, of which the slots
+ * have been counted in old->retired_bytes, and old itself.
  * Writer mutex held, after the publish.
  */
 void reclaim_retire(struct mslot_map *map, struct mslot_snapshot *old);

@@ -90,16 +90,19 @@ static void release_one(void)
 }
 
 /*
- * A non-urgent map is left to its next commit when a writer is at work: taking turns at
- * the mutex would cost that writer more than the recycling is worth.
+ * A non-urgent map is left to its next commit when a writer is at work, which commits
+ * during the grace period show: taking turns at the mutex would cost that writer more than
+ * the recycling is worth, and the memory would come back to it from another CPU's cache.
  */
 static void look_after(struct mslot_map *map, bool urgent)
 {
-	uint64_t reclaimed;
+	uint64_t reclaimed, published;
 
-	if (atomic_load_explicit(&map->published, memory_order_acquire) !=
-	    atomic_load_explicit(&map->graced, memory_order_acquire))
+	published = atomic_load_explicit(&map->published, memory_order_acquire);
+	if (published != atomic_load_explicit(&map->graced, memory_order_acquire))
 		reclaim_synchronize(map);
+	if (!urgent && published != atomic_load_explicit(&map->published, memory_order_relaxed))
+		return;
 	do {
 		if (urgent)
 			map_lock(map);

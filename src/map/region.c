@@ -33,19 +33,19 @@ int mslot_region_create(const struct mslot_region_options *opt, struct mslot_reg
 	return 0;
 }
 
-void region_get(struct mslot_region *region)
+void region_get(struct mslot_region *region, uint64_t n)
 {
 	/* Relaxed: the caller reaches the region, so somebody's reference keeps it alive. */
-	atomic_fetch_add_explicit(&region->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&region->refs, n, memory_order_relaxed);
 }
 
-void region_unref(struct mslot_region *region)
+void region_unref(struct mslot_region *region, uint64_t n)
 {
 	/*
 	 * Release: this holder's use of the region before the count; acquire at zero: every
 	 * other holder's use before the end. Pairs with the other calls of region_unref().
 	 */
-	if (atomic_fetch_sub_explicit(&region->refs, 1, memory_order_acq_rel) != 1)
+	if (atomic_fetch_sub_explicit(&region->refs, n, memory_order_acq_rel) != n)
 		return;
 	PERTURB(REGION_AT_ZERO);
 	if (region->opt.release)
@@ -57,7 +57,7 @@ void region_unref(struct mslot_region *region)
 void mslot_region_put(struct mslot_region *region)
 {
 	if (region)
-		region_unref(region);
+		region_unref(region, 1);
 }
 
 void mslot_region_options_get(const struct mslot_region *region, struct mslot_region_options *out)

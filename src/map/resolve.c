@@ -10,7 +10,6 @@
  * that names it second, and an earlier edit with another fault wins over it.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/page.h"
 #include "map/txn.h"
@@ -19,6 +18,7 @@ struct resolver {
 	struct commit *c;
 	const struct mslot_edit *edit;
 	uint32_t index;    /* of the edit */
+	uint32_t claim;    /* of its own name; those of its parts follow */
 	const char *fault; /* why the edit is refused */
 	unsigned int shift;
 };
@@ -98,24 +98,39 @@ static bool check_content(struct resolver *r, const struct slot_content *content
 	return check_host(r, content, len);
 }
 
+/* Where the content of the next change will be: put together there, it need not be copied. */
+static struct slot_content *next_content(const struct resolver *r)
+{
+	return &r->c->changes[r->c->nchanges].content;
+}
+
+/* The name that is the edit's own, and that of its i-th part. */
+#define OWN 0u
+#define PART(i) ((uint32_t)(i) + 1)
+
 /* Record what becomes of a slot: `content`, or nothing when it is NULL. */
-static bool result(struct resolver *r, uint32_t id, const struct mslot_slot *before,
+static bool result(struct resolver *r, uint32_t name, const struct mslot_slot *before,
 		   const struct slot_content *content)
 {
+	const struct mslot_edit *edit = r->edit;
 	struct commit *c = r->c;
+	struct change *change = &c->changes[c->nchanges];
 
 	if (content && !check_content(r, content))
 		return false;
 	if (content && before && same_content(before, content))
 		return true;
-	c->changes[c->nchanges++] = (struct change){
-	    .space = r->edit->def.key.space,
-	    .id = id,
-	    .edit = r->index,
-	    .before = before,
-	    .exists_after = content != NULL,
-	    .content = content ? *content : (struct slot_content){0},
-	};
+	change->space = edit->def.key.space;
+	change->id = name == OWN ? edit->def.key.id : edit->parts[name - 1].id;
+	change->edit = r->index;
+	change->exists_after = content != NULL;
+	change->before = before;
+	change->after = NULL;
+	if (content && content != &change->content)
+		change->content = *content;
+	c->nresults += content != NULL;
+	c->npages += (content ? content->npages : 0) - (before ? before->npages : 0);
+	c->claims[r->claim + name].change = c->nchanges++;
 	return true;
 }
 
@@ -147,13 +162,12 @@ static bool frames_of_def(struct resolver *r, struct slot_content *content)
 static bool resolve_define(struct resolver *r)
 {
 	const struct mslot_slot_def *def = &r->edit->def;
-	struct slot_content content = {
-	    .offset_bytes = def->offset_bytes,
-	    .region = def->region,
-	    .flags = def->flags,
-	};
+	struct slot_content *content = next_content(r);
 	const struct mslot_slot *before = NULL;
 
+	content->offset_bytes = def->offset_bytes;
+	content->region = def->region;
+	content->flags = def->flags;
 	if (r->edit->kind == MSLOT_EDIT_CREATE) {
 		if (slot_now(r, def->key.id))
 			return fault(r, "the slot exists already");
@@ -162,14 +176,14 @@ static bool resolve_define(struct resolver *r)
 		if (!before)
 			return false;
 	}
-	return frames_of_def(r, &content) && result(r, def->key.id, before, &content);
+	return frames_of_def(r, content) && result(r, OWN, before, content);
 }
 
 static bool resolve_delete(struct resolver *r)
 {
 	const struct mslot_slot *before = slot_to_change(r, r->edit->def.key.id);
 
-	return before && result(r, r->edit->def.key.id, before, NULL);
+	return before && result(r, OWN, before, NULL);
 }
 
 static bool resize_content(struct resolver *r, const struct mslot_slot *before,
@@ -197,30 +211,30 @@ static bool resolve_modify(struct resolver *r)
 {
 	const struct mslot_slot_def *def = &r->edit->def;
 	const struct mslot_slot *before = slot_to_change(r, def->key.id);
-	struct slot_content content;
+	struct slot_content *content = next_content(r);
 
 	if (!before)
 		return false;
-	content = content_of(before);
+	*content = content_of(before);
 	switch (r->edit->kind) {
 	case MSLOT_EDIT_MOVE:
 		if (!page_aligned(def->gpa, r->shift))
 			return fault(r, "gpa is not page aligned");
-		content.base_gfn = def->gpa >> r->shift;
+		content->base_gfn = def->gpa >> r->shift;
 		break;
 	case MSLOT_EDIT_SET_FLAGS:
-		content.flags = def->flags;
+		content->flags = def->flags;
 		break;
 	case MSLOT_EDIT_RESIZE:
-		if (!resize_content(r, before, &content))
+		if (!resize_content(r, before, content))
 			return false;
 		break;
 	default:
-		content.region = def->region;
-		content.offset_bytes = def->offset_bytes;
+		content->region = def->region;
+		content->offset_bytes = def->offset_bytes;
 		break;
 	}
-	return result(r, def->key.id, before, &content);
+	return result(r, OWN, before, content);
 }
 
 static bool resolve_split(struct resolver *r)
@@ -248,7 +262,7 @@ static bool resolve_split(struct resolver *r)
 	}
 	piece = content_of(before);
 	piece.npages = (edit->parts[0].gpa >> r->shift) - before->base_gfn;
-	if (!result(r, edit->def.key.id, before, &piece))
+	if (!result(r, OWN, before, &piece))
 		return false;
 	for (i = 0; i < edit->nparts; i++) {
 		piece.offset_bytes += piece.npages << r->shift;
@@ -256,7 +270,7 @@ static bool resolve_split(struct resolver *r)
 		cut = i + 1 < edit->nparts ? edit->parts[i + 1].gpa >> r->shift
 					   : slot_end_gfn(before);
 		piece.npages = cut - piece.base_gfn;
-		if (!result(r, edit->parts[i].id, NULL, &piece))
+		if (!result(r, PART(i), NULL, &piece))
 			return false;
 	}
 	return true;
@@ -301,10 +315,10 @@ static bool resolve_merge(struct resolver *r)
 	merged.base_gfn = low;
 	merged.npages = npages;
 	merged.offset_bytes -= (before->base_gfn - low) << r->shift;
-	if (!result(r, edit->def.key.id, before, &merged))
+	if (!result(r, OWN, before, &merged))
 		return false;
 	for (i = 0; i < edit->nparts; i++)
-		if (!result(r, edit->parts[i].id, slot_now(r, edit->parts[i].id), NULL))
+		if (!result(r, PART(i), slot_now(r, edit->parts[i].id), NULL))
 			return false;
 	return true;
 }
@@ -350,67 +364,35 @@ static bool resolve_one(struct resolver *r)
 	return fault(r, "unknown kind of edit");
 }
 
-static int claim_cmp(const void *va, const void *vb)
+static void claim_name(struct commit *c, uint32_t edit, uint64_t name)
 {
-	const struct claim *a = va, *b = vb;
-
-	if (a->name != b->name)
-		return a->name < b->name ? -1 : 1;
-	return a->edit < b->edit ? -1 : a->edit > b->edit;
-}
-
-static void sort_claims(struct commit *c)
-{
-	uint32_t i;
-
-	for (i = 1; i < c->nclaims; i++)
-		if (claim_cmp(&c->claims[i - 1], &c->claims[i]) > 0) {
-			qsort(c->claims, c->nclaims, sizeof(*c->claims), claim_cmp);
-			return;
-		}
+	c->claims[c->nclaims] = (struct claim){.edit = edit, .change = NO_CHANGE};
+	c->by_name[c->nclaims] = (struct sort_item){.key = name, .value = c->nclaims};
+	c->nclaims++;
 }
 
 /* Collect all names; returns the first edit that names one a second time, or nedits. */
 static uint32_t collect_claims(struct commit *c)
 {
-	uint32_t i, first = c->txn->nedits;
+	uint32_t i, edit, first = c->txn->nedits;
 	size_t p;
 
 	for (i = 0; i < c->txn->nedits; i++) {
-		const struct mslot_edit *edit = &c->txn->edits[i];
-		uint32_t space = edit->def.key.space;
+		const struct mslot_edit *e = &c->txn->edits[i];
 
-		c->claims[c->nclaims++] = (struct claim){
-		    .name = slot_name(space, edit->def.key.id),
-		    .edit = i,
-		    .change = NO_CHANGE,
-		};
-		for (p = 0; p < edit->nparts; p++)
-			c->claims[c->nclaims++] = (struct claim){
-			    .name = slot_name(space, edit->parts[p].id),
-			    .edit = i,
-			    .change = NO_CHANGE,
-			};
+		claim_name(c, i, slot_name(e->def.key.space, e->def.key.id));
+		for (p = 0; p < e->nparts; p++)
+			claim_name(c, i, slot_name(e->def.key.space, e->parts[p].id));
 	}
-	sort_claims(c);
-	for (i = 1; i < c->nclaims; i++)
-		if (c->claims[i].name == c->claims[i - 1].name && c->claims[i].edit < first)
-			first = c->claims[i].edit;
+	/* Stable: of equal names, that of the earlier edit comes first. */
+	if (c->nclaims > 1)
+		c->by_name = sort_items(c->by_name, c->by_name + c->nclaims, c->nclaims);
+	for (i = 1; i < c->nclaims; i++) {
+		edit = c->claims[c->by_name[i].value].edit;
+		if (c->by_name[i].key == c->by_name[i - 1].key && edit < first)
+			first = edit;
+	}
 	return first;
-}
-
-struct claim *claim_find(const struct commit *c, uint64_t name)
-{
-	uint32_t low = 0, high = c->nclaims, mid;
-
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (c->claims[mid].name < name)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < c->nclaims && c->claims[low].name == name ? &c->claims[low] : NULL;
 }
 
 int resolve_edits(struct commit *c)
@@ -427,8 +409,9 @@ int resolve_edits(struct commit *c)
 		r.fault = "an id is named twice in the transaction";
 		if (i == twice || !resolve_one(&r))
 			return commit_refuse(c, -EINVAL, i, r.fault);
+		r.claim += 1 + (uint32_t)r.edit->nparts;
 	}
-	for (i = 0; i < c->nchanges; i++)
-		claim_find(c, slot_name(c->changes[i].space, c->changes[i].id))->change = i;
+	for (i = 0; i < c->nclaims; i++)
+		c->by_name[i].value = c->claims[c->by_name[i].value].change;
 	return 0;
 }

@@ -70,7 +70,8 @@ struct mslot_region {
 	struct mslot_region *release_next; /* reclaimer's queue */
 };
 
-void region_get(struct mslot_region *region);
-void region_unref(struct mslot_region *region);
+/* n references at once: counting is what costs. */
+void region_get(struct mslot_region *region, uint64_t n);
+void region_unref(struct mslot_region *region, uint64_t n);
 
 #endif /* MSLOT_MAP_SLOT_H */

@@ -108,6 +108,7 @@ struct mslot_map {
 	uint64_t held_bytes;    /* nodes pinned by holds */
 	uint64_t unasked_bytes; /* retired since the reclaimer was last asked */
 	uint64_t grace_waits;
+	uint64_t serial; /* the last one given to a snapshot */
 	struct mslot_listener *listeners, *listeners_last;
 	uint64_t nlisteners;
 	struct scratch scratch;
@@ -152,8 +153,8 @@ static inline size_t snapshot_bytes(uint32_t nspaces)
 /* Empty indexes for a snapshot that has its map and nspaces. */
 void snapshot_init_indexes(struct mslot_snapshot *snap);
 
-/* A process-wide serial number for the next snapshot. */
-uint64_t snapshot_serial(void);
+/* A serial number, unique in the process, for the next snapshot. Writer mutex held. */
+uint64_t snapshot_serial(struct mslot_map *map);
 
 static inline struct mslot_snapshot *map_snapshot(const struct mslot_map *map)
 {

@@ -57,9 +57,21 @@ static int grow(struct mslot_txn *txn)
 	return 0;
 }
 
-/* Copy the parts and take the region reference of a stored edit. */
-static int own(struct mslot_edit *edit, const struct mslot_region *built_in)
+/*
+ * A run of edits that name one region has one reference of it, the first edit's: counting
+ * is dearer than looking.
+ */
+static bool begins_run(const struct mslot_txn *txn, uint32_t i)
 {
+	return txn->edits[i].def.region &&
+	       (i == 0 || txn->edits[i - 1].def.region != txn->edits[i].def.region);
+}
+
+/* Copy the parts and take the region reference of edit i, which is not counted yet. */
+static int own(struct mslot_txn *txn, uint32_t i)
+{
+	const struct mslot_region *built_in = &txn->map->kvm_region;
+	struct mslot_edit *edit = &txn->edits[i];
 	struct mslot_part *parts = NULL;
 	size_t bytes;
 
@@ -82,8 +94,8 @@ static int own(struct mslot_edit *edit, const struct mslot_region *built_in)
 	if (!has_region(edit->kind) ||
 	    (edit->def.region && edit->def.region->built_in && edit->def.region != built_in))
 		edit->def.region = NULL;
-	if (edit->def.region)
-		region_get(edit->def.region);
+	if (begins_run(txn, i))
+		region_get(edit->def.region, 1);
 	return 0;
 }
 
@@ -103,7 +115,7 @@ int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
 			return err;
 	}
 	txn->edits[txn->nedits] = *edit;
-	err = own(&txn->edits[txn->nedits], &txn->map->kvm_region);
+	err = own(txn, txn->nedits);
 	if (err)
 		return err;
 	txn->nparts += txn->edits[txn->nedits].nparts;
@@ -188,8 +200,8 @@ void txn_fini(struct mslot_txn *txn)
 
 	for (i = 0; i < txn->nedits; i++) {
 		mem_free((void *)(uintptr_t)txn->edits[i].parts);
-		if (txn->edits[i].def.region)
-			region_unref(txn->edits[i].def.region);
+		if (begins_run(txn, i))
+			region_unref(txn->edits[i].def.region, 1);
 	}
 	if (txn->edits != txn->inline_edits)
 		mem_free(txn->edits);

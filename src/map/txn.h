@@ -7,6 +7,7 @@
 #ifndef MSLOT_MAP_TXN_H
 #define MSLOT_MAP_TXN_H
 
+#include "base/sort.h"
 #include "index/index.h"
 #include "map/snapshot.h"
 #include "map/writer.h"
@@ -42,9 +43,8 @@ struct change {
 
 #define NO_CHANGE UINT32_MAX
 
-/* A name that an edit claims. */
+/* A name that an edit claims: its own, then those of its parts. */
 struct claim {
-	uint64_t name; /* slot_name() */
 	uint32_t edit;
 	uint32_t change; /* index of the change, NO_CHANGE when the edit leaves the slot as it is */
 };
@@ -58,11 +58,12 @@ struct commit {
 	struct mslot_snapshot *next;
 	struct change *changes;
 	uint32_t nchanges;
-	struct claim *claims; /* sorted by name once resolved */
+	uint32_t nresults;    /* changes that exist after */
+	struct claim *claims; /* in the order of edits */
 	uint32_t nclaims;
-	uint32_t *order; /* changes that exist after, by (space, base_gfn) */
-	uint32_t norder;
-	struct index_edit *iedits; /* two a change */
+	struct sort_item *by_name; /* claims by slot_name(); once resolved, their changes */
+	struct sort_item *items;   /* to sort in, four a claim; validate.c: results by base */
+	struct index_edit *iedits; /* two a claim */
 	void *own_scratch;         /* memory of the arrays when the map's was too small to keep */
 	struct index_batch batch;
 	uint64_t npages;      /* of the final map */
@@ -85,12 +86,9 @@ int commit_refuse(struct commit *c, int err, uint32_t edit, const char *reason);
 
 /*
  * Turn edits into changes: check 5 of mslot_txn_commit(). Returns 0 or a noted refusal.
- * Afterwards claims are sorted and changes hold only what differs.
+ * Afterwards by_name tells the changes of names, and changes hold only what differs.
  */
 int resolve_edits(struct commit *c);
-
-/* The claim of a name once edits are resolved, or NULL. */
-struct claim *claim_find(const struct commit *c, uint64_t name);
 
 /* Validate the final map: checks 6 and 7. Returns 0 or a noted refusal. */
 int validate_final(struct commit *c);

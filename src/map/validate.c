@@ -7,7 +7,6 @@
  * that exist afterwards. Nothing of it is built here; the cost is O(changes * log slots).
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/page.h"
 #include "map/txn.h"
@@ -62,44 +61,42 @@ static int check_limits(struct commit *c)
 	struct growth growth;
 
 	for (space = 0; space < c->old->nspaces; space++) {
+		/* Who is to blame is looked for only where the limit may be reached. */
+		if (c->old->gfn[space].count + c->nresults < c->map->opt.max_slots)
+			continue;
 		growth = growth_of(c, space, &last_slots, &last_pages);
 		if (growth.slots > 0 &&
 		    c->old->gfn[space].count + (uint64_t)growth.slots > c->map->opt.max_slots)
 			return commit_refuse(c, -E2BIG, last_slots, "too many slots in a space");
 	}
+	if (c->npages <= c->map->opt.max_pages)
+		return 0;
 	growth = growth_of(c, UINT32_MAX, &last_slots, &last_pages);
-	c->npages = c->old->npages + (uint64_t)growth.pages;
-	if (growth.pages > 0 && c->npages > c->map->opt.max_pages)
+	if (growth.pages > 0)
 		return commit_refuse(c, -E2BIG, last_pages, "too many pages in the map");
 	return 0;
 }
 
-static int order_cmp(const void *va, const void *vb, void *arg)
-{
-	const struct change *changes = arg;
-	const struct change *a = &changes[*(const uint32_t *)va];
-	const struct change *b = &changes[*(const uint32_t *)vb];
+/* Frames have at most 52 bits: pages are 4 KiB or larger. */
+#define SPACE_SHIFT 52u
 
-	if (a->space != b->space)
-		return a->space < b->space ? -1 : 1;
-	if (a->content.base_gfn != b->content.base_gfn)
-		return a->content.base_gfn < b->content.base_gfn ? -1 : 1;
-	return 0;
-}
-
-static void sort_by_gfn(struct commit *c)
+/* Changes that exist after, by (space, base_gfn): nresults items with the change's index. */
+static const struct sort_item *sort_by_gfn(const struct commit *c)
 {
+	struct sort_item *items = c->items;
+	const struct change *change;
 	uint32_t i;
 
-	c->norder = 0;
-	for (i = 0; i < c->nchanges; i++)
-		if (c->changes[i].exists_after)
-			c->order[c->norder++] = i;
-	for (i = 1; i < c->norder; i++)
-		if (order_cmp(&c->order[i - 1], &c->order[i], c->changes) > 0) {
-			qsort_r(c->order, c->norder, sizeof(*c->order), order_cmp, c->changes);
-			return;
-		}
+	for (i = 0; i < c->nchanges; i++) {
+		change = &c->changes[i];
+		if (change->exists_after)
+			*items++ = (struct sort_item){
+			    .key =
+				(uint64_t)change->space << SPACE_SHIFT | change->content.base_gfn,
+			    .value = i,
+			};
+	}
+	return sort_items(c->items, c->items + c->nresults, c->nresults);
 }
 
 static uint64_t end_gfn(const struct change *change)
@@ -108,14 +105,14 @@ static uint64_t end_gfn(const struct change *change)
 }
 
 /* The first edit of which a result overlaps another result, or MSLOT_NO_EDIT. */
-static uint32_t overlap_among_results(const struct commit *c)
+static uint32_t overlap_among_results(const struct commit *c, const struct sort_item *order)
 {
 	uint32_t blamed = MSLOT_NO_EDIT, i, widest = 0;
 
 	/* By rising base it is enough to compare with the one that reaches furthest so far... */
-	for (i = 1; i < c->norder; i++) {
-		const struct change *now = &c->changes[c->order[i]];
-		const struct change *reach = &c->changes[c->order[widest]];
+	for (i = 1; i < c->nresults; i++) {
+		const struct change *now = &c->changes[order[i].value];
+		const struct change *reach = &c->changes[order[widest].value];
 
 		if (reach->space == now->space && end_gfn(reach) > now->content.base_gfn)
 			blamed = (uint32_t)u64_min(blamed, now->edit);
@@ -123,9 +120,9 @@ static uint32_t overlap_among_results(const struct commit *c)
 			widest = i;
 	}
 	/* ... and, for those that are overlapped from above, with the next one. */
-	for (i = 0; i + 1 < c->norder; i++) {
-		const struct change *now = &c->changes[c->order[i]];
-		const struct change *next = &c->changes[c->order[i + 1]];
+	for (i = 0; i + 1 < c->nresults; i++) {
+		const struct change *now = &c->changes[order[i].value];
+		const struct change *next = &c->changes[order[i + 1].value];
 
 		if (next->space == now->space && end_gfn(now) > next->content.base_gfn)
 			blamed = (uint32_t)u64_min(blamed, now->edit);
@@ -136,9 +133,18 @@ static uint32_t overlap_among_results(const struct commit *c)
 /* Does the transaction change or delete this slot? */
 static bool slot_changes(const struct commit *c, const struct mslot_slot *slot)
 {
-	const struct claim *claim = claim_find(c, slot_name_of(slot));
+	uint64_t name = slot_name_of(slot);
+	uint32_t low = 0, high = c->nclaims, mid;
 
-	return claim && claim->change != NO_CHANGE;
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (c->by_name[mid].key < name)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < c->nclaims && c->by_name[low].key == name &&
+	       c->by_name[low].value != NO_CHANGE;
 }
 
 static bool overlaps_staying_slot(const struct commit *c, const struct change *change)
@@ -161,16 +167,19 @@ static bool overlaps_staying_slot(const struct commit *c, const struct change *c
 
 static int check_overlap(struct commit *c)
 {
-	uint32_t blamed = overlap_among_results(c), i;
+	uint32_t blamed = MSLOT_NO_EDIT, i;
+
+	if (c->nresults > 1)
+		blamed = overlap_among_results(c, sort_by_gfn(c));
 
 	/*
 	 * Only earlier edits can still take the blame, and their results overlap no other
 	 * result: all their walks together see a slot that changes at most twice.
 	 */
-	for (i = 0; i < c->norder; i++) {
-		const struct change *change = &c->changes[c->order[i]];
+	for (i = 0; i < c->nchanges && c->changes[i].edit < blamed; i++) {
+		const struct change *change = &c->changes[i];
 
-		if (change->edit < blamed && overlaps_staying_slot(c, change))
+		if (change->exists_after && overlaps_staying_slot(c, change))
 			blamed = change->edit;
 	}
 	if (blamed != MSLOT_NO_EDIT)
@@ -197,7 +206,6 @@ int validate_final(struct commit *c)
 
 	if (err)
 		return err;
-	sort_by_gfn(c);
 	err = check_overlap(c);
 	if (!err && c->args->late_errno)
 		err = commit_refuse(c, c->args->late_errno, 0, "refused by the entry point");

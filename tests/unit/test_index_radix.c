@@ -129,16 +129,16 @@ static void test_check_names_each_broken_invariant(void **state)
 	spoil(&root, &leaf->start[1], leaf->start[0], "R2");
 	spoil(&root, &leaf->start[1], leaf->pair[0].end - 1, "R2");
 	spoil(&root, &leaf->pair[0].end, leaf->start[0], "R2");
-	spoil(&root, &leaf->start[leaf->count], 5, "R2 padding");
-	spoil(&root, &leaf->pair[leaf->count].end, 5, "R2 padding");
+	spoil(&root, &leaf->start[leaf->count], 5, "R2 what is behind");
+	spoil(&root, &leaf->pair[leaf->count].end, 5, "R2 what is behind");
 	spoil_byte(&root, &leaf->count, 0, "R2");
 	spoil_byte(&root, &leaf->count, 17, "R2");
 	spoil_byte(&root, &leaf->room, 20, "R2");
 	spoil_byte(&root, &leaf->dead, 1, "unfinished");
 	spoil(&root, &leaf->self, leaf->self + 64, "itself");
 	/* The first range moved beyond its neighbour's end, and one that reaches too far. */
-	spoil(&root, &leaf->start[0], leaf->start[0] - 1, "R1");
-	spoil(&root, &leaf->pair[leaf->count - 1].end, LARGEST * 10, "R1");
+	spoil(&root, &leaf->start[leaf->count - 1], leaf->start[leaf->count - 1] - 1, "R1");
+	spoil(&root, &leaf->pair[0].end, LARGEST * 10, "R1");
 	spoil(&root, &dir->lo, dir->lo + dir_slots(dir), "R");
 	spoil_byte(&root, &dir->shift, (uint8_t)(dir->shift - 1), "differs from its directory");
 	spoil_byte(&root, &dir->dead, 1, "differs from its directory");
@@ -181,7 +181,7 @@ static void test_check_sees_windows_and_lone_runs(void **state)
 static void test_heights_and_windows(void **state)
 {
 	struct fixture *f = *state;
-	struct index_root root = make_radix(f, 16);
+	struct index_root root = make_radix(f, RADIX_LEAF_MAX);
 	const struct radix_dir *dir;
 
 	assert_int_equal(root.height, 0);
@@ -307,7 +307,8 @@ static void note(struct cost *cost, size_t made)
 		cost->most = made;
 }
 
-/* Growing to 32764 by single edits and back: no more than log2 of it are dear, in any order. */
+/* Growing to 32764 by single edits and back: no more than four dear ones a doubling, in any order.
+ */
 static void test_single_edits_seldom_rebuild(void **state)
 {
 	static const char *const orders[] = {"rising", "falling", "random"};
@@ -336,7 +337,7 @@ static void test_single_edits_seldom_rebuild(void **state)
 			      "%.2f and %.2f a time\n",
 			      orders[order], grow.rebuilds, fall.rebuilds, grow.most, fall.most,
 			      (double)grow.nodes / LARGEST, (double)fall.nodes / LARGEST);
-		assert_in_range(grow.rebuilds, 0, 40);
+		assert_in_range(grow.rebuilds, 0, 4 * 15);
 		assert_int_equal(fall.rebuilds, 0);
 		assert_in_range(grow.nodes, LARGEST, LARGEST * 8);
 		assert_in_range(fall.nodes, 1, LARGEST * 6);

@@ -200,6 +200,37 @@ static void a_transaction_keeps_its_region(void **state)
 	assert_int_equal(releases(&c), 1);
 }
 
+/* Runs of one region, and edits without one in between, are counted as one reference each. */
+static void a_transaction_keeps_each_of_its_regions(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	struct counted c[2];
+	struct mslot_txn *txn;
+
+	(void)state;
+	counted_init(&c[0], HVA);
+	counted_init(&c[1], HVA);
+	txn = begin(map);
+	for (uint32_t i = 0; i < 12; i++) {
+		struct mslot_slot_def def = def_of(i, i * 8, 8, c[i / 3 % 2].region, 0);
+
+		assert_true(mslot_txn_create(txn, &def) >= 0);
+		if (i == 4)
+			assert_true(mslot_txn_delete(txn, (struct mslot_key){0, 90}) >= 0);
+	}
+	mslot_region_put(c[0].region);
+	mslot_region_put(c[1].region);
+	assert_int_equal(mslot_wait(map, 0, -1), 0);
+	assert_int_equal(releases(&c[0]), 0);
+	assert_int_equal(releases(&c[1]), 0);
+	mslot_txn_abort(txn);
+	await_release(&c[0]);
+	await_release(&c[1]);
+	assert_int_equal(mslot_map_destroy(map), 0);
+	assert_int_equal(releases(&c[0]), 1);
+	assert_int_equal(releases(&c[1]), 1);
+}
+
 static void a_region_of_two_maps_lives_as_long_as_both(void **state)
 {
 	struct mslot_map *maps[2];
@@ -556,6 +587,7 @@ int main(void)
 	    cmocka_unit_test(region_options_are_given_back),
 	    cmocka_unit_test(release_runs_once_whether_put_before_or_after_delete),
 	    cmocka_unit_test(a_transaction_keeps_its_region),
+	    cmocka_unit_test(a_transaction_keeps_each_of_its_regions),
 	    cmocka_unit_test(a_region_of_two_maps_lives_as_long_as_both),
 	    cmocka_unit_test(destroy_releases_what_only_the_map_reached),
 	    cmocka_unit_test(wait_looks_times_out_and_waits_for_holds),

@@ -26,8 +26,8 @@ struct path {
 	const struct radix_leaf *leaf;
 };
 
-/* The way to the leaf of a key; false when the key lies outside a directory's window. */
-static bool path_find(struct path *path, const struct index_root *in, uint64_t at)
+/* The way to the leaf of a key; false when keys up to `end` leave a directory's window. */
+static bool path_find(struct path *path, const struct index_root *in, uint64_t at, uint64_t end)
 {
 	uint64_t word = in->word, slot;
 
@@ -39,7 +39,7 @@ static bool path_find(struct path *path, const struct index_root *in, uint64_t a
 		struct step *step = &path->step[path->depth++];
 
 		slot = (at >> dir->shift) - dir->lo;
-		if (slot >= dir_slots(dir))
+		if (slot >= dir_slots(dir) || ((end - 1) >> dir->shift) - dir->lo >= dir_slots(dir))
 			return false;
 		step->dir = dir;
 		step->first = dir_run_first(dir, (unsigned int)slot);
@@ -126,9 +126,9 @@ int radix_apply_one(struct radix_update *up, const struct index_root *in, const 
 	struct path path;
 	unsigned int i, count;
 
-	if (!path_find(&path, in, low->start))
-		return 0;
 	end = put && put->end > end ? put->end : end;
+	if (!path_find(&path, in, low->start, end))
+		return 0;
 	count = path.leaf->count + (put ? 1u : 0u) - (cut ? 1u : 0u);
 	if (low->start < path.lo || end > path.hi || count == 0 || count > RADIX_LEAF_MAX ||
 	    (!put && may_join(&path, count)))
