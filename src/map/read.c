@@ -86,7 +86,7 @@ const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t 
 	return snap->find_gpa(snap, space, gpa);
 }
 
-/* The slow way, of its own as enter_first() is. */
+/* The slow way, of its own so that the fast one saves no registers. */
 static __attribute__((noinline)) const struct mslot_slot *
 find_and_note(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa,
 	      struct mslot_hint *hint)

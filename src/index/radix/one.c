@@ -127,7 +127,7 @@ int radix_apply_one(struct radix_update *up, const struct index_root *in, const 
 	unsigned int i, count;
 
 	end = put && put->end > end ? put->end : end;
-	if (!path_find(&path, in, low->start, end))
+	if (!low || !path_find(&path, in, low->start, end))
 		return 0;
 	count = path.leaf->count + (put ? 1u : 0u) - (cut ? 1u : 0u);
 	if (low->start < path.lo || end > path.hi || count == 0 || count > RADIX_LEAF_MAX ||
