@@ -69,7 +69,8 @@ struct index_edit {
 
 struct index_batch {
 	struct pool *pool;
-	uint64_t birth;            /* stamped into every created node's link */
+	uint64_t birth;            /* stamped into every created node's link; above that of every
+				    * node of the indexes the batch is applied to */
 	struct pool_link *created; /* new nodes of all trees of the batch */
 	struct pool_link *retired; /* replaced nodes of all trees of the batch */
 	/* Private memory of the kinds; freed by index_batch_fini(). */
