@@ -79,6 +79,35 @@ int index_apply(struct index_batch *batch, const struct index_root *in,
 				       : tree_apply(batch, in, edits, n, out);
 }
 
+size_t index_replace_edits(const struct index_entry *cut, const struct index_entry *put,
+			   struct index_edit edits[2])
+{
+	bool put_first = cut && put && key_less(put, cut);
+	bool same = cut && put && !put_first && !key_less(cut, put);
+	size_t n = 0;
+
+	if (put_first)
+		edits[n++] = (struct index_edit){INDEX_PUT, *put};
+	if (cut && !same)
+		edits[n++] = (struct index_edit){INDEX_REMOVE, *cut};
+	if (put && !put_first)
+		edits[n++] = (struct index_edit){INDEX_PUT, *put};
+	return n;
+}
+
+int index_replace(struct index_batch *batch, const struct index_root *in,
+		  const struct index_entry *cut, const struct index_entry *put,
+		  struct index_root *out)
+{
+	struct index_edit edits[2];
+
+	if (in->kind == INDEX_TREE)
+		return index_apply(batch, in, edits, index_replace_edits(cut, put, edits), out);
+	if (put && (put->end <= put->start || put->end > INDEX_RADIX_LIMIT || put->tie != 0))
+		return -EINVAL;
+	return radix_replace(batch, in, cut, put, out);
+}
+
 void index_collect(const struct index_root *root, struct pool_link **list)
 {
 	if (root->kind == INDEX_RADIX)

@@ -98,6 +98,17 @@ void index_batch_fini(struct index_batch *batch);
 int index_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out);
 
+/*
+ * The same for one range that takes the place of another: `cut`, an entry of the index, goes
+ * and `put` comes; either may be NULL, not both. It saves the search for what goes.
+ */
+int index_replace(struct index_batch *batch, const struct index_root *in,
+		  const struct index_entry *cut, const struct index_entry *put,
+		  struct index_root *out);
+/* The edits that this is, sorted. Returns how many there are. */
+size_t index_replace_edits(const struct index_entry *cut, const struct index_entry *put,
+			   struct index_edit edits[2]);
+
 /* Put every node of an index on `list` (for tearing it down). */
 void index_collect(const struct index_root *root, struct pool_link **list);
 

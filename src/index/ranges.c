@@ -254,6 +254,45 @@ int index_ranges_apply(struct index_batch *batch, const struct index_ranges *in,
 	return err;
 }
 
+/* Does `put` overlap a range that is apart, other than `cut`, which it takes the place of? */
+static bool overlaps_other(const struct index_ranges *in, const struct index_entry *cut,
+			   const struct index_entry *put)
+{
+	struct index_cursor cur;
+	struct index_entry hit;
+
+	if (cut && put->start >= cut->start && put->end <= cut->end)
+		return false;
+	index_cursor_init(&cur, &in->apart, put->start, put->end);
+	while (index_cursor_next(&cur, &hit))
+		if (!cut || hit.start != cut->start)
+			return true;
+	return false;
+}
+
+int index_ranges_replace(struct index_batch *batch, const struct index_ranges *in,
+			 const struct index_entry *cut, const struct index_entry *put,
+			 struct index_ranges *out)
+{
+	struct index_entry old, next;
+	struct index_edit edits[2];
+
+	if (in->rest.count > 0 || (put && overlaps_other(in, cut, put)))
+		return index_ranges_apply(batch, in, edits, index_replace_edits(cut, put, edits),
+					  out);
+	if (cut) {
+		old = *cut;
+		old.tie = 0;
+	}
+	if (put) {
+		next = *put;
+		next.tie = 0;
+	}
+	out->tie_of = in->tie_of;
+	out->rest = in->rest;
+	return index_replace(batch, &in->apart, cut ? &old : NULL, put ? &next : NULL, &out->apart);
+}
+
 /* ---- Iteration ---- */
 
 static void load_apart(struct index_ranges_cursor *cur)

@@ -290,59 +290,89 @@ static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item 
 	return kept;
 }
 
-/* The edits of a transaction that changes one slot, which need no sorting. */
-static ALWAYS_INLINE size_t fill_edits_of_one(struct commit *c, entry_fn *entry_of)
-{
-	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
-	struct index_edit *edit = c->iedits;
-	bool both = before && after && start_of(before, entry_of) != start_of(after, entry_of);
-	bool put_first = both && start_of(after, entry_of) < start_of(before, entry_of);
-
-	if (after)
-		fill_edit(&edit[both && !put_first], INDEX_PUT, after, entry_of);
-	if (before && (both || !after))
-		fill_edit(&edit[put_first], INDEX_REMOVE, before, entry_of);
-	return 1u + both;
-}
-
 /* The changes (of one space, or all) as edits of one index. Returns how many. */
 static ALWAYS_INLINE size_t index_edits(struct commit *c, uint32_t space, entry_fn *entry_of)
 {
 	struct sort_item *items;
 	size_t n;
 
-	if (c->nchanges == 1) {
-		n = space == EVERY_SPACE || c->changes->space == space;
-		return n ? fill_edits_of_one(c, entry_of) : 0;
-	}
 	n = sort_edits(c, space, entry_of, &items);
 	return fill_edits(c, items, n, entry_of);
 }
 
-static int build_indexes(struct commit *c)
+/* The indexes after many changes. */
+static int build_for_all(struct commit *c)
 {
 	struct mslot_snapshot *old = c->old, *next = c->next;
 	uint32_t space;
 	size_t n;
 	int err;
 
-	next->bytes = pool_node_bytes(next);
 	for (space = 0; space < old->nspaces; space++) {
 		n = index_edits(c, space, entry_gfn);
 		err = index_apply(&c->batch, &old->gfn[space], c->iedits, n, &next->gfn[space]);
 		if (err)
 			return err;
-		next->bytes +=
-		    next->gfn[space].bytes + next->gfn[space].count * sizeof(struct mslot_slot);
 	}
 	n = index_edits(c, EVERY_SPACE, entry_hva);
 	err = index_ranges_apply(&c->batch, &old->hva, c->iedits, n, &next->hva);
 	if (err)
 		return err;
 	n = index_edits(c, EVERY_SPACE, entry_id);
-	err = index_apply(&c->batch, &old->id, c->iedits, n, &next->id);
-	next->bytes += index_ranges_bytes(&next->hva) + next->id.bytes;
-	return err;
+	return index_apply(&c->batch, &old->id, c->iedits, n, &next->id);
+}
+
+/* An entry of each kind of index; NULL for no slot. */
+static ALWAYS_INLINE const struct index_entry *
+entry_for(struct index_entry *entry, const struct mslot_slot *slot, entry_fn *entry_of)
+{
+	if (!slot)
+		return NULL;
+	entry_of(entry, slot);
+	return entry;
+}
+
+/* The same after one change, which need neither be sorted nor looked up. */
+static int build_for_one(struct commit *c)
+{
+	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
+	struct mslot_snapshot *old = c->old, *next = c->next;
+	const struct index_entry *cut, *put;
+	struct index_entry entry[2];
+	uint32_t space;
+	int err;
+
+	for (space = 0; space < old->nspaces; space++)
+		next->gfn[space] = old->gfn[space];
+	space = c->changes->space;
+	cut = entry_for(&entry[0], before, entry_gfn);
+	put = entry_for(&entry[1], after, entry_gfn);
+	err = index_replace(&c->batch, &old->gfn[space], cut, put, &next->gfn[space]);
+	if (err)
+		return err;
+	cut = entry_for(&entry[0], before, entry_hva);
+	put = entry_for(&entry[1], after, entry_hva);
+	err = index_ranges_replace(&c->batch, &old->hva, cut, put, &next->hva);
+	if (err)
+		return err;
+	cut = entry_for(&entry[0], before, entry_id);
+	put = entry_for(&entry[1], after, entry_id);
+	return index_replace(&c->batch, &old->id, cut, put, &next->id);
+}
+
+static int build_indexes(struct commit *c)
+{
+	struct mslot_snapshot *next = c->next;
+	int err = c->nchanges == 1 ? build_for_one(c) : build_for_all(c);
+	uint32_t space;
+
+	if (err)
+		return err;
+	next->bytes = pool_node_bytes(next) + index_ranges_bytes(&next->hva) + next->id.bytes;
+	for (space = 0; space < next->nspaces; space++)
+		next->bytes +=
+		    next->gfn[space].bytes + next->gfn[space].count * sizeof(struct mslot_slot);
+	return 0;
 }
 
 static int build(struct commit *c)

@@ -465,7 +465,7 @@ static void free_dead(struct radix_update *up, const struct pool_link *mark)
 
 	while (up->ndead > 0 && *at != mark) {
 		link = *at;
-		if (((struct radix_leaf *)(void *)link)->dead) {
+		if (node_head(link)->dead) {
 			*at = link->next;
 			pool_free(up->batch->pool, link);
 			up->ndead--;
@@ -494,14 +494,38 @@ static int update(struct radix_update *up, const struct index_root *in, struct e
 	return rebuild(up, in->word, 0, INDEX_RADIX_LIMIT, edits, NULL, word);
 }
 
-int radix_apply(struct index_batch *batch, const struct index_root *in,
-		const struct index_edit *edits, size_t n, struct index_root *out)
+/* One or many edits on `in`, whose number of ranges becomes `count`; see radix_apply(). */
+static int apply(struct index_batch *batch, const struct index_root *in, struct edits edits,
+		 uint64_t count, struct index_root *out)
 {
 	struct radix_update up = {.batch = batch, .bytes = in->bytes};
 	const struct pool_link *mark = batch->created;
+	uint64_t word;
+	int err = 0;
+
+	if (edits.cut.n <= 1 && edits.put.n <= 1 && in->count > 0)
+		err = radix_apply_one(&up, in, edits.cut.n ? edits.cut.at : NULL,
+				      edits.put.n ? edits.put.at : NULL, &word);
+	if (err == 0)
+		err = update(&up, in, edits, &word);
+	if (err < 0)
+		return err;
+	free_dead(&up, mark);
+	out->word = word ? word : radix_empty_word();
+	out->count = count;
+	out->bytes = up.bytes;
+	out->kind = INDEX_RADIX;
+	out->ties = false;
+	out->height = (uint8_t)word_height(word);
+	return 0;
+}
+
+int radix_apply(struct index_batch *batch, const struct index_root *in,
+		const struct index_edit *edits, size_t n, struct index_root *out)
+{
 	struct range small[2][4];
 	struct edits ranges = {.cut.at = small[0], .put.at = small[1]};
-	uint64_t word, count;
+	uint64_t count;
 	int err;
 
 	if (n > 4) {
@@ -511,20 +535,28 @@ int radix_apply(struct index_batch *batch, const struct index_root *in,
 			return -ENOMEM;
 	}
 	err = look_up(in, edits, n, &ranges, &count);
-	if (!err && n == 1 && in->count > 0)
-		err = radix_apply_one(&up, in, ranges.cut.n ? ranges.cut.at : NULL,
-				      ranges.put.n ? ranges.put.at : NULL, &word);
-	if (err == 0)
-		err = update(&up, in, ranges, &word);
-	if (err < 0)
-		return err;
-	free_dead(&up, mark);
-	*out = (struct index_root){
-	    .word = word ? word : radix_empty_word(),
-	    .count = count,
-	    .bytes = up.bytes,
-	    .kind = INDEX_RADIX,
-	    .height = (uint8_t)word_height(word),
-	};
-	return 0;
+	return err ? err : apply(batch, in, ranges, count, out);
+}
+
+static struct range range_of(const struct index_entry *entry)
+{
+	return (struct range){entry->start, entry->end, entry->item};
+}
+
+int radix_replace(struct index_batch *batch, const struct index_root *in,
+		  const struct index_entry *cut, const struct index_entry *put,
+		  struct index_root *out)
+{
+	struct range old, next;
+	struct edits edits = {.cut = {&old, 0}, .put = {&next, 0}};
+
+	if (cut) {
+		old = range_of(cut);
+		edits.cut.n = 1;
+	}
+	if (put) {
+		next = range_of(put);
+		edits.put.n = 1;
+	}
+	return apply(batch, in, edits, in->count + edits.put.n - edits.cut.n, out);
 }

@@ -50,7 +50,7 @@ void radix_discard(struct radix_update *up, uint64_t word)
 		return;
 	up->bytes -= node_cost(word);
 	if (link->birth == up->batch->birth) {
-		word_leaf(word)->dead = 1;
+		node_head(link)->dead = 1;
 		up->ndead++;
 		return;
 	}

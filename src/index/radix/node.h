@@ -83,6 +83,12 @@ _Static_assert(offsetof(struct radix_leaf, height) == offsetof(struct radix_dir,
 		   offsetof(struct radix_leaf, dead) == offsetof(struct radix_dir, dead),
 	       "height and mark are where they are in either kind");
 
+/* What either kind begins with: a directory, as far as its height and mark. */
+static inline struct radix_dir *node_head(struct pool_link *link)
+{
+	return (struct radix_dir *)(void *)link;
+}
+
 /* Room for count ranges and the empty one. */
 static inline unsigned int radix_leaf_room(size_t count)
 {

@@ -16,39 +16,37 @@
 
 struct step {
 	const struct radix_dir *dir;
-	unsigned int first, last; /* the run on the path */
+	unsigned int at; /* the path's place in dir->word[] */
 };
 
 struct path {
 	struct step step[RADIX_DEPTH];
 	unsigned int depth;
-	uint64_t lo, hi; /* coverage of the leaf */
 	const struct radix_leaf *leaf;
 };
 
-/* The way to the leaf of a key; false when keys up to `end` leave a directory's window. */
-static bool path_find(struct path *path, const struct index_root *in, uint64_t at, uint64_t end)
+/*
+ * The way to the leaf that keys `at` and `last` both lead to; false when they part, or leave
+ * a directory's window.
+ */
+static bool path_find(struct path *path, const struct index_root *in, uint64_t at, uint64_t last)
 {
-	uint64_t word = in->word, slot;
+	uint64_t word = in->word;
 
 	path->depth = 0;
-	path->lo = 0;
-	path->hi = INDEX_RADIX_LIMIT;
 	while (word_is_dir(word)) {
 		const struct radix_dir *dir = word_dir(word);
+		uint64_t slots = dir_slots(dir), low = at >> dir->shift, high = last >> dir->shift;
 		struct step *step = &path->step[path->depth++];
 
-		slot = (at >> dir->shift) - dir->lo;
-		if (slot >= dir_slots(dir) || ((end - 1) >> dir->shift) - dir->lo >= dir_slots(dir))
+		if (low - dir->lo >= slots || high - dir->lo >= slots)
 			return false;
 		step->dir = dir;
-		step->first = dir_run_first(dir, (unsigned int)slot);
-		step->last = dir_run_last(dir, (unsigned int)slot);
-		if (step->first > 0)
-			path->lo = dir_key(dir, step->first);
-		if (step->last + 1 < dir_slots(dir))
-			path->hi = dir_key(dir, step->last + 1);
-		word = dir_get(dir, (unsigned int)slot);
+		step->at = (unsigned int)(low & (slots - 1));
+		word = dir->word[step->at];
+		/* A run leads to one node, and no other run leads there. */
+		if (dir->word[high & (slots - 1)] != word)
+			return false;
 	}
 	path->leaf = word_leaf(word);
 	return true;
@@ -62,15 +60,21 @@ static unsigned int count_of_leaf(uint64_t word)
 /* Would apply.c join a leaf of `count` ranges with a neighbour? */
 static bool may_join(const struct path *path, unsigned int count)
 {
-	const struct step *step = &path->step[path->depth - 1];
+	const struct radix_dir *dir;
+	const struct step *step;
+	unsigned int slot, first, last;
 
 	if (path->depth == 0 || count >= RADIX_LEAF_MERGE)
 		return false;
-	if (step->first > 0 &&
-	    count + count_of_leaf(dir_get(step->dir, step->first - 1)) <= RADIX_LEAF_MERGE + 1)
+	step = &path->step[path->depth - 1];
+	dir = step->dir;
+	slot = (step->at - (unsigned int)dir->lo) & (dir_slots(dir) - 1);
+	first = dir_run_first(dir, slot);
+	last = dir_run_last(dir, slot);
+	if (first > 0 && count + count_of_leaf(dir_get(dir, first - 1)) <= RADIX_LEAF_MERGE + 1)
 		return true;
-	return step->last + 1 < dir_slots(step->dir) &&
-	       count + count_of_leaf(dir_get(step->dir, step->last + 1)) <= RADIX_LEAF_MERGE + 1;
+	return last + 1 < dir_slots(dir) &&
+	       count + count_of_leaf(dir_get(dir, last + 1)) <= RADIX_LEAF_MERGE + 1;
 }
 
 static void set_range(struct radix_leaf *leaf, unsigned int at, const struct range *range)
@@ -79,76 +83,121 @@ static void set_range(struct radix_leaf *leaf, unsigned int at, const struct ran
 	leaf->pair[at] = (struct radix_pair){range->end, range->item};
 }
 
+/* How many ranges start above a key. Without branches: where a key lies cannot be foretold. */
+static unsigned int starts_above(const struct radix_leaf *leaf, uint64_t at)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < RADIX_LEAF_STARTS; i++)
+		n += leaf->start[i] > at;
+	return n;
+}
+
+static void copy_some(struct radix_leaf *to, unsigned int at, const struct radix_leaf *from,
+		      unsigned int first, unsigned int n)
+{
+	memcpy(&to->start[at], &from->start[first], n * sizeof(to->start[0]));
+	memcpy(&to->pair[at], &from->pair[first], n * sizeof(to->pair[0]));
+}
+
+/* What is behind the ranges of a leaf is 0. */
+static void clear_behind(struct radix_leaf *leaf)
+{
+	memset(&leaf->start[leaf->count], 0,
+	       (RADIX_LEAF_STARTS - leaf->count) * sizeof(leaf->start[0]));
+	memset(&leaf->pair[leaf->count], 0, (leaf->room - leaf->count) * sizeof(leaf->pair[0]));
+}
+
 /* Copy the ranges of a leaf without `cut` and with `put` at its place; either may be NULL. */
 static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
 			const struct range *cut, const struct range *put)
 {
-	unsigned int i, n = 0;
+	unsigned int out = cut ? starts_above(from, cut->start) : from->count;
+	unsigned int in = put ? starts_above(from, put->start) : from->count;
+	unsigned int low = in < out ? in : out, high = in < out ? out : in;
 
-	for (i = 0; i < from->count; i++) {
-		if (put && put->start > from->start[i]) {
-			set_range(to, n++, put);
-			put = NULL;
-		}
-		if (cut && cut->start == from->start[i])
-			continue;
-		to->start[n] = from->start[i];
-		to->pair[n++] = from->pair[i];
+	if (cut && put && cut->start == put->start) {
+		memcpy(to->start, from->start, sizeof(to->start));
+		memcpy(to->pair, from->pair, to->room * sizeof(to->pair[0]));
+		set_range(to, in, put);
+		return;
 	}
-	if (put)
-		set_range(to, n++, put);
-	for (i = n; i < to->room; i++)
-		to->pair[i] = (struct radix_pair){0, NULL};
-	for (i = n; i < RADIX_LEAF_STARTS; i++)
-		to->start[i] = 0;
+	/* Below the first place nothing moves; between both by one, up or down; then by both. */
+	copy_some(to, 0, from, 0, low);
+	if (put && in <= out) {
+		set_range(to, in, put);
+		copy_some(to, in + 1, from, in, high - in);
+		if (cut)
+			copy_some(to, out + 1, from, out + 1, from->count - out - 1);
+	} else {
+		copy_some(to, out, from, out + 1, high - out - 1);
+		if (put) {
+			set_range(to, in - 1, put);
+			copy_some(to, in, from, in, from->count - in);
+		}
+	}
+	clear_behind(to);
 }
 
-/* The same where `put` has the place of `cut`. */
-static void copy_replaced(struct radix_leaf *to, const struct radix_leaf *from,
-			  const struct range *put)
+/*
+ * A copy of a directory in which the run at a place of word[] leads elsewhere, or NULL. Most
+ * runs are short: the places nearby are done without branches.
+ */
+#define NEARBY 4u
+static struct radix_dir *clone_leading(struct radix_update *up, const struct step *step,
+				       uint64_t word)
 {
-	unsigned int at = 0;
+	const struct radix_dir *from = step->dir;
+	struct radix_dir *dir = radix_dir_clone(up, from);
+	unsigned int mask = dir_slots(from) - 1, i, k;
+	uint64_t old = from->word[step->at];
 
-	memcpy(to->start, from->start, sizeof(to->start));
-	memcpy(to->pair, from->pair, to->room * sizeof(*to->pair));
-	while (from->start[at] != put->start)
-		at++;
-	set_range(to, at, put);
+	if (!dir)
+		return NULL;
+	for (k = 0; k <= 2 * NEARBY; k++) {
+		i = (step->at - NEARBY + k) & mask;
+		dir->word[i] = from->word[i] == old ? word : from->word[i];
+	}
+	for (i = (step->at - NEARBY) & mask; dir->word[i] == word && i != step->at;) {
+		i = (i - 1) & mask;
+		if (from->word[i] == old)
+			dir->word[i] = word;
+	}
+	for (i = (step->at + NEARBY) & mask; dir->word[i] == word && i != step->at;) {
+		i = (i + 1) & mask;
+		if (from->word[i] == old)
+			dir->word[i] = word;
+	}
+	return dir;
 }
 
 int radix_apply_one(struct radix_update *up, const struct index_root *in, const struct range *cut,
 		    const struct range *put, uint64_t *word)
 {
 	const struct range *low = cut && (!put || cut->start < put->start) ? cut : put;
-	bool same = cut && put && cut->start == put->start;
 	uint64_t end = cut ? cut->end : 0;
 	struct radix_leaf *leaf;
 	struct path path;
 	unsigned int i, count;
 
 	end = put && put->end > end ? put->end : end;
-	if (!low || !path_find(&path, in, low->start, end))
+	if (!path_find(&path, in, low->start, end - 1))
 		return 0;
 	count = path.leaf->count + (put ? 1u : 0u) - (cut ? 1u : 0u);
-	if (low->start < path.lo || end > path.hi || count == 0 || count > RADIX_LEAF_MAX ||
-	    (!put && may_join(&path, count)))
+	if (count == 0 || count > RADIX_LEAF_MAX || (!put && may_join(&path, count)))
 		return 0;
 	leaf = radix_leaf_alloc(up, count);
 	if (!leaf)
 		return -ENOMEM;
-	if (same)
-		copy_replaced(leaf, path.leaf, put);
-	else
-		copy_ranges(leaf, path.leaf, cut, put);
+	copy_ranges(leaf, path.leaf, cut, put);
 	radix_discard(up, word_of_leaf(path.leaf));
 	*word = leaf->self;
 	for (i = path.depth; i > 0; i--) {
 		const struct step *step = &path.step[i - 1];
-		struct radix_dir *dir = radix_dir_clone(up, step->dir);
+		struct radix_dir *dir = clone_leading(up, step, *word);
 
 		if (!dir)
 			return -ENOMEM;
-		radix_fill(dir, step->first, step->last, *word);
 		radix_discard(up, word_of_dir(step->dir));
 		*word = word_of_dir(dir);
 	}
