@@ -31,6 +31,11 @@
 #pragma GCC diagnostic ignored "-Wshadow"
 #include <urcu/urcu-bp.h>
 #pragma GCC diagnostic pop
+#ifdef MSLOT_ASAN
+/* As the inlined read side declares it. */
+struct urcu_bp_reader;
+extern DECLARE_URCU_TLS(struct urcu_bp_reader *, urcu_bp_reader);
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define RCU_TSAN 1

@@ -274,8 +274,10 @@ int index_ranges_replace(struct index_batch *batch, const struct index_ranges *i
 			 const struct index_entry *cut, const struct index_entry *put,
 			 struct index_ranges *out)
 {
+	struct index_ranges made = *in;
 	struct index_entry old, next;
 	struct index_edit edits[2];
+	int err;
 
 	if (in->rest.count > 0 || (put && overlaps_other(in, cut, put)))
 		return index_ranges_apply(batch, in, edits, index_replace_edits(cut, put, edits),
@@ -288,9 +290,10 @@ int index_ranges_replace(struct index_batch *batch, const struct index_ranges *i
 		next = *put;
 		next.tie = 0;
 	}
-	out->tie_of = in->tie_of;
-	out->rest = in->rest;
-	return index_replace(batch, &in->apart, cut ? &old : NULL, put ? &next : NULL, &out->apart);
+	err = index_replace(batch, &in->apart, cut ? &old : NULL, put ? &next : NULL, &made.apart);
+	if (!err)
+		*out = made;
+	return err;
 }
 
 /* ---- Iteration ---- */

@@ -61,6 +61,7 @@ static const uint64_t sizes[NSHAPES] = {17, 900, 3000, 1500, 1200, 2500, 1200, 6
 struct twin {
 	enum shape shape;
 	uint64_t seed, rng, batch;
+	uint64_t replaced; /* batches that were applied as a replacement */
 	struct pool pool;
 	struct version kept[KEPT]; /* ring; the newest at batch % KEPT */
 	struct naive_index work;   /* the next version, in the making */
@@ -266,8 +267,8 @@ static void operate(struct twin *tw, bool shrink)
 	}
 }
 
-/* What the working copy differs by, and now and then an entry put as it is. */
-static void derive_edits(struct twin *tw)
+/* What the working copy differs by, with `noise` now and then an entry put as it is. */
+static void derive_edits(struct twin *tw, bool noise)
 {
 	const struct naive_index *old = &newest(tw)->naive, *new = &tw->work;
 	const struct index_entry *a, *b;
@@ -285,20 +286,40 @@ static void derive_edits(struct twin *tw)
 			i++;
 			continue;
 		}
-		if (!a || b->start < a->start || !nindex_entry_equal(a, b) || pick(tw, 500) == 0)
+		if (!a || b->start < a->start || !nindex_entry_equal(a, b) ||
+		    (noise && pick(tw, 500) == 0))
 			tw->edits[tw->nedits++] = (struct index_edit){INDEX_PUT, *b};
 		i += a && a->start == b->start;
 		j++;
 	}
 }
 
+/* One range comes, goes, changes or goes elsewhere. */
+static void operate_once(struct twin *tw)
+{
+	size_t i = tw->work.n ? (size_t)pick(tw, tw->work.n) : 0;
+
+	if (tw->work.n > 0 && pick(tw, 3) == 0) {
+		erase(tw, i, 1);
+		add_at(tw, point_of(tw, tw->shape));
+	} else {
+		operate(tw, false);
+	}
+}
+
 static void make_batch(struct twin *tw)
 {
 	uint64_t most = sizes[tw->shape], n = pick(tw, 3) ? 1 + pick(tw, 3) : 1 + pick(tw, 40);
-	bool shrink = tw->batch / 150 % 2 == 1;
+	bool shrink = tw->batch / 150 % 2 == 1, once;
 
 	nindex_fini(&tw->work);
 	nindex_copy(&tw->work, &newest(tw)->naive);
+	once = tw->batch % 150 >= 8 && tw->work.n >= most / 8 && pick(tw, 3) == 0;
+	if (once) {
+		operate_once(tw);
+		derive_edits(tw, false);
+		return;
+	}
 	if (tw->batch % 150 < 8 || tw->work.n < most / 8)
 		n += pick(tw, 1 + most / 2);
 	if (pick(tw, 400) == 0)
@@ -307,7 +328,7 @@ static void make_batch(struct twin *tw)
 		cut_outliers(tw);
 	while (n-- > 0)
 		operate(tw, shrink || tw->work.n > most);
-	derive_edits(tw);
+	derive_edits(tw, true);
 }
 
 /* ---- Comparison ------------------------------------------------------------ */
@@ -400,6 +421,22 @@ static void check_built(struct twin *tw)
 
 /* ---- Steps ------------------------------------------------------------------ */
 
+/*
+ * The edits of a batch, one of two ways when there are two: as edits, or as a replacement.
+ */
+static int apply(struct twin *tw, struct index_batch *batch, const struct naive_index *naive,
+		 const struct index_root *in, struct index_root *out)
+{
+	const struct index_entry *cut, *put;
+	struct index_entry old;
+
+	if (nindex_replaces(naive, tw->edits, tw->nedits, &old, &cut, &put) && tw->batch % 2) {
+		tw->replaced++;
+		return index_replace(batch, in, cut, put, out);
+	}
+	return index_apply(batch, in, tw->edits, tw->nedits, out);
+}
+
 /* The batch while the nth allocation fails. Returns whether it was refused. */
 static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 {
@@ -412,7 +449,7 @@ static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 	index_batch_init(&batch, &tw->pool, tw->batch + 1);
 	alloc_count_nodes(true);
 	alloc_fail_at(nth, persistent);
-	err = index_apply(&batch, &v->root[INDEX_RADIX], tw->edits, tw->nedits, &out);
+	err = apply(tw, &batch, &v->naive, &v->root[INDEX_RADIX], &out);
 	alloc_fail_at(0, 0);
 	alloc_count_nodes(false);
 	REQUIRE(err == 0 || err == -ENOMEM, "an error for lack of memory");
@@ -448,8 +485,7 @@ static void step(struct twin *tw)
 	index_batch_init(&batch, &tw->pool, tw->batch + 1);
 	for (unsigned int kind = 0; kind < NKINDS; kind++) {
 		nindex_nodes_add_tree(&before, &v->root[kind]);
-		REQUIRE(index_apply(&batch, &v->root[kind], tw->edits, tw->nedits,
-				    &next->root[kind]) == 0,
+		REQUIRE(apply(tw, &batch, &v->naive, &v->root[kind], &next->root[kind]) == 0,
 			"index_apply()");
 	}
 	nindex_nodes_add_list(&created, batch.created);
@@ -516,8 +552,12 @@ static void run(struct twin *tw, uint64_t batches)
 	pool_fini(&tw->pool);
 	free(tw->edits);
 	printf("radix_twin: %s: %" PRIu64 " batches, %" PRIu64 " edits, up to %" PRIu64
-	       " entries, height %" PRIu64 ", %" PRIu64 " refusals\n",
-	       names[tw->shape], batches, edits, largest, height, tw->refusals);
+	       " entries, height %" PRIu64 ", %" PRIu64 " replacements, %" PRIu64 " refusals\n",
+	       names[tw->shape], batches, edits, largest, height, tw->replaced, tw->refusals);
+	if (batches >= 500 && tw->replaced < 20) {
+		fprintf(stderr, "radix_twin: %s: hardly any replacements\n", names[tw->shape]);
+		exit(1);
+	}
 }
 
 int main(int argc, char **argv)

@@ -45,6 +45,7 @@ struct twin {
 	enum shape shape;
 	enum index_kind kind;
 	uint64_t seed, rng, batch;
+	uint64_t replaced; /* batches that were applied as a replacement */
 	struct pool pool;
 	struct version kept[KEPT]; /* ring; the newest at batch % KEPT */
 	struct naive_index work;
@@ -328,6 +329,22 @@ static bool same_roots(const struct index_ranges *a, const struct index_ranges *
 	       a->rest.count == b->rest.count && a->tie_of == b->tie_of;
 }
 
+/*
+ * The edits of a batch, one of two ways when there are two: as edits, or as a replacement.
+ */
+static int apply(struct twin *tw, struct index_batch *batch, const struct naive_index *naive,
+		 const struct index_ranges *in, struct index_ranges *out)
+{
+	const struct index_entry *cut, *put;
+	struct index_entry old;
+
+	if (nindex_replaces(naive, tw->edits, tw->nedits, &old, &cut, &put) && tw->batch % 2) {
+		tw->replaced++;
+		return index_ranges_replace(batch, in, cut, put, out);
+	}
+	return index_ranges_apply(batch, in, tw->edits, tw->nedits, out);
+}
+
 static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 {
 	const struct version *v = newest(tw);
@@ -340,7 +357,7 @@ static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
 	index_batch_init(&batch, &tw->pool, tw->batch + 1);
 	alloc_count_nodes(true);
 	alloc_fail_at(nth, persistent);
-	err = index_ranges_apply(&batch, &v->ranges, tw->edits, tw->nedits, &out);
+	err = apply(tw, &batch, &v->naive, &v->ranges, &out);
 	alloc_fail_at(0, 0);
 	alloc_count_nodes(false);
 	REQUIRE(err == 0 || err == -ENOMEM, "an error for lack of memory");
@@ -417,7 +434,7 @@ static void step(struct twin *tw)
 	nindex_fini(&next->naive);
 	add_nodes(&before, v);
 	index_batch_init(&batch, &tw->pool, tw->batch + 1);
-	REQUIRE(index_ranges_apply(&batch, &v->ranges, tw->edits, tw->nedits, &next->ranges) == 0,
+	REQUIRE(apply(tw, &batch, &v->naive, &v->ranges, &next->ranges) == 0,
 		"index_ranges_apply()");
 	REQUIRE(index_apply(&batch, &v->tree, tw->edits, tw->nedits, &next->tree) == 0,
 		"index_apply()");
@@ -484,9 +501,10 @@ static void run(struct twin *tw, uint64_t batches)
 	pool_fini(&tw->pool);
 	free(tw->edits);
 	printf("ranges_twin: %s in a %s: %" PRIu64 " edits, up to %" PRIu64 " ranges, %" PRIu64
-	       " in the rest; %" PRIu64 " batches moved some apart, %" PRIu64 " refusals\n",
+	       " in the rest; %" PRIu64 " batches moved some apart, %" PRIu64
+	       " replacements, %" PRIu64 " refusals\n",
 	       names[tw->shape], tw->kind == INDEX_RADIX ? "radix" : "tree", edits, largest, rest,
-	       tw->moves, tw->refusals);
+	       tw->moves, tw->replaced, tw->refusals);
 }
 
 int main(int argc, char **argv)

@@ -112,6 +112,30 @@ bool nindex_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
 	return true;
 }
 
+bool nindex_replaces(const struct naive_index *naive, const struct index_edit *edits, size_t n,
+		     struct index_entry *old, const struct index_entry **cut,
+		     const struct index_entry **put)
+{
+	struct index_entry found;
+	size_t cuts = 0, puts = 0;
+
+	*cut = *put = NULL;
+	for (size_t i = 0; i < n && n <= 2; i++) {
+		if (nindex_get(naive, edits[i].entry.start, edits[i].entry.tie, &found)) {
+			*old = found;
+			*cut = old;
+			cuts++;
+		} else if (edits[i].op == INDEX_REMOVE) {
+			return false;
+		}
+		if (edits[i].op == INDEX_PUT) {
+			*put = &edits[i].entry;
+			puts++;
+		}
+	}
+	return cuts <= 1 && puts <= 1 && cuts + puts > 0;
+}
+
 void *nindex_find(const struct naive_index *naive, uint64_t at)
 {
 	size_t i = nindex_lower(naive, at, UINT64_MAX);

@@ -25,6 +25,14 @@ void nindex_copy(struct naive_index *to, const struct naive_index *from);
 /* As index_apply() in place, -ENOMEM excepted; on -EINVAL nothing changes. */
 int nindex_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n);
 
+/*
+ * Are these edits of an array one replacement, as of index_replace()? Then *cut and *put
+ * are what goes and what comes, or NULL, of which `old` may hold the former.
+ */
+bool nindex_replaces(const struct naive_index *naive, const struct index_edit *edits, size_t n,
+		     struct index_entry *old, const struct index_entry **cut,
+		     const struct index_entry **put);
+
 /* Position of the first entry whose key is not below (start, tie). */
 size_t nindex_lower(const struct naive_index *naive, uint64_t start, uint64_t tie);
 bool nindex_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
