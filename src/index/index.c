@@ -32,6 +32,8 @@ void index_batch_rollback(struct index_batch *batch)
 	}
 	batch->created = NULL;
 	batch->retired = NULL;
+	batch->retired_bytes = 0;
+	batch->nfew = 0;
 }
 
 void index_batch_fini(struct index_batch *batch)

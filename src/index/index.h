@@ -73,6 +73,13 @@ struct index_batch {
 				    * node of the indexes the batch is applied to */
 	struct pool_link *created; /* new nodes of all trees of the batch */
 	struct pool_link *retired; /* replaced nodes of all trees of the batch */
+	uint64_t retired_bytes;    /* what they cost, those in `few` too */
+	/*
+	 * An array of the owner's, or NULL, that takes the first replaced nodes in place of the
+	 * list: a list writes to nodes that readers have in their caches.
+	 */
+	struct pool_link **few;
+	uint32_t nfew, few_room;
 	/* Private memory of the kinds; freed by index_batch_fini(). */
 	struct tree_scratch *tree_scratch;
 	struct radix_scratch *radix_scratch;
@@ -86,6 +93,19 @@ void index_batch_init(struct index_batch *batch, struct pool *pool, uint64_t bir
 void index_batch_rollback(struct index_batch *batch);
 /* Free scratch memory. The lists stay as they are. */
 void index_batch_fini(struct index_batch *batch);
+
+/* Note a replaced node of `bytes`. For the kinds of index. */
+static inline void index_batch_retire(struct index_batch *batch, struct pool_link *link,
+				      uint64_t bytes)
+{
+	batch->retired_bytes += bytes;
+	if (batch->nfew < batch->few_room) {
+		batch->few[batch->nfew++] = link;
+	} else {
+		link->next = batch->retired;
+		batch->retired = link;
+	}
+}
 
 /*
  * Apply edits, sorted strictly by rising (start, tie), to `in` and store the new

@@ -91,14 +91,14 @@ static const char *check_snapshot(struct check *k)
 /* Sums over the queue and over the holds (C4). */
 static const char *check_retired(struct check *k)
 {
-	const struct mslot_snapshot *snap;
+	const struct retired *batch;
 	uint64_t retired = 0, last = 0;
 
-	for (snap = k->map->retired_head; snap; snap = snap->retired_next) {
-		if (snap->generation < last || snap->generation >= k->snap->generation)
+	for (batch = k->map->retired_head; batch; batch = batch->next) {
+		if (batch->generation < last || batch->generation >= k->snap->generation)
 			return "retired: the queue is out of order";
-		last = snap->generation;
-		retired += snap->retired_bytes;
+		last = batch->generation;
+		retired += batch->bytes;
 	}
 	if (retired != k->map->retired_bytes)
 		return "retired: retired_bytes is wrong";

@@ -381,13 +381,18 @@ static int build(struct commit *c)
 	struct mslot_snapshot *old = c->old, *next;
 
 	index_batch_init(&c->batch, &map->pool, old->generation + 1);
+	c->retired = pool_alloc(&map->pool, sizeof(*c->retired));
+	if (!c->retired)
+		return -ENOMEM;
+	c->batch.few = c->retired->few;
+	/* One place is the snapshot's. */
+	c->batch.few_room = RETIRED_FEW - 1;
 	if (!alloc_slots(c))
 		return -ENOMEM;
 	next = pool_alloc(&map->pool, snapshot_bytes(old->nspaces));
 	if (!next)
 		return -ENOMEM;
 	c->next = next;
-	/* Every field for readers; those for the batch are set when the snapshot has died. */
 	next->link.birth = old->generation + 1;
 	next->map = map;
 	next->generation = old->generation + 1;
@@ -410,6 +415,8 @@ static void unbuild(struct commit *c)
 	index_batch_fini(&c->batch);
 	if (c->next)
 		pool_free(&c->map->pool, c->next);
+	if (c->retired)
+		pool_free(&c->map->pool, c->retired);
 	for (i = 0; i < c->nchanges; i++) {
 		struct mslot_slot *slot = c->changes[i].after;
 
@@ -420,27 +427,34 @@ static void unbuild(struct commit *c)
 	}
 }
 
-/* What dies with this commit, listed in the old snapshot. Returns: may a region be released? */
+/* List what dies with this commit. Returns: may a region be released? */
 static bool list_dead(struct commit *c)
 {
+	struct retired *batch = c->retired;
 	bool release = false;
-	uint64_t bytes = 0;
 	uint32_t i;
 
-	c->old->retired.nodes = c->batch.retired;
-	c->old->retired.slots = NULL;
+	batch->generation = c->old->generation;
+	batch->bytes = c->batch.retired_bytes + snapshot_bytes(c->old->nspaces) + sizeof(*batch);
+	batch->lists = (struct retired_lists){.nodes = c->batch.retired};
+	batch->slot = NULL;
+	batch->nfew = c->batch.nfew;
+	batch->few[batch->nfew++] = &c->old->link;
 	for (i = 0; i < c->nchanges; i++) {
 		struct mslot_slot *slot = (struct mslot_slot *)(uintptr_t)c->changes[i].before;
 
 		if (!slot)
 			continue;
-		slot->link.next = c->old->retired.slots;
-		c->old->retired.slots = &slot->link;
-		bytes += sizeof(*slot);
+		if (c->nchanges == 1) {
+			batch->slot = &slot->link;
+		} else {
+			slot->link.next = batch->lists.slots;
+			batch->lists.slots = &slot->link;
+		}
+		batch->bytes += sizeof(*slot);
 		release |= slot->region->opt.release &&
 			   (!c->changes[i].after || c->changes[i].after->region != slot->region);
 	}
-	c->old->retired_bytes = bytes;
 	return release;
 }
 
@@ -465,7 +479,7 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 		listeners_commit(map, diff);
 	PERTURB(BEFORE_RETIRE);
 	release = list_dead(c);
-	reclaim_retire(map, c->old);
+	reclaim_retire(map, c->retired);
 	index_batch_fini(&c->batch);
 	/*
 	 * Cheap memory may wait for more of it, since a grace period interrupts every reader;
@@ -546,6 +560,7 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 	c.args = args;
 	c.old = map_snapshot(txn->map);
 	c.next = NULL;
+	c.retired = NULL;
 	c.nchanges = c.nresults = c.nclaims = 0;
 	c.own_scratch = NULL;
 	c.npages = c.old->npages;

@@ -2,8 +2,8 @@
 /*
  * reclaim.c - when dead nodes may be freed, and freeing them.
  *
- * Data. Each superseded snapshot heads a batch of what died with it; batches queue in
- * order of generation on map->retired_head. graced says how far grace periods have come,
+ * Data. What died with a superseded snapshot is a batch; batches queue in order of
+ * generation on map->retired_head. graced says how far grace periods have come,
  * reclaimed how far the queue was worked off.
  *
  * Invariants
@@ -34,18 +34,13 @@ uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
-void reclaim_retire(struct mslot_map *map, struct mslot_snapshot *old)
+void reclaim_retire(struct mslot_map *map, struct retired *batch)
 {
-	const struct pool_link *link;
-
-	old->retired_next = NULL;
-	old->retired_bytes += pool_node_bytes(old);
-	for (link = old->retired.nodes; link; link = link->next)
-		old->retired_bytes += pool_node_bytes(link);
-	*map->retired_tail = old;
-	map->retired_tail = &old->retired_next;
-	map->retired_bytes += old->retired_bytes;
-	map->unasked_bytes += old->retired_bytes;
+	batch->next = NULL;
+	*map->retired_tail = batch;
+	map->retired_tail = &batch->next;
+	map->retired_bytes += batch->bytes;
+	map->unasked_bytes += batch->bytes;
 }
 
 /* Freeing nodes of one map; references of dead slots gather while the region stays the same. */
@@ -76,41 +71,65 @@ static void free_node(struct disposal *d, struct pool_link *link, bool is_slot)
 	pool_free(&d->map->pool, link);
 }
 
-/* Free the nodes of a list that `hold` (may be NULL) does not reach; it gets the others. */
-static void dispose_list(struct disposal *d, struct pool_link *list, struct mslot_hold *hold,
-			 bool are_slots)
+/* Free a node that `hold` (may be NULL) does not reach, else that gets it. */
+static void dispose_node(struct disposal *d, struct pool_link *node, struct mslot_hold *hold,
+			 bool is_slot)
 {
-	struct pool_link **pinned = NULL, *next;
+	struct pool_link **pinned;
 
-	if (hold)
-		pinned = are_slots ? &hold->pinned.slots : &hold->pinned.nodes;
-	for (; list; list = next) {
-		next = list->next;
-		if (pinned && hold->generation >= list->birth) {
-			list->next = *pinned;
-			*pinned = list;
-			d->map->held_bytes += pool_node_bytes(list);
-		} else {
-			free_node(d, list, are_slots);
-		}
+	if (hold && hold->generation >= node->birth) {
+		pinned = is_slot ? &hold->pinned.slots : &hold->pinned.nodes;
+		node->next = *pinned;
+		*pinned = node;
+		d->map->held_bytes += pool_node_bytes(node);
+	} else {
+		free_node(d, node, is_slot);
 	}
 }
 
-static void dispose_batch(struct disposal *d, struct mslot_snapshot *snap)
+static void dispose_list(struct disposal *d, struct pool_link *list, struct mslot_hold *hold,
+			 bool are_slots)
 {
-	struct mslot_map *map = d->map;
-	struct mslot_hold *hold = hold_youngest(map, snap->generation);
-	struct retired_lists retired = snap->retired;
+	struct pool_link *next;
 
-	/* All of it was last touched long ago. */
-	__builtin_prefetch(retired.nodes, 1);
-	__builtin_prefetch(retired.slots, 1);
-	__builtin_prefetch(snap->retired_next, 1);
-	map->retired_bytes -= snap->retired_bytes;
-	/* The snapshot is one of its own nodes. */
-	snap->link.next = retired.nodes;
-	dispose_list(d, &snap->link, hold, false);
-	dispose_list(d, retired.slots, hold, true);
+	for (; list; list = next) {
+		next = list->next;
+		dispose_node(d, list, hold, are_slots);
+	}
+}
+
+/* What the next batches need was last touched long ago: have it at hand by then. */
+static void prefetch_batches(const struct retired *next)
+{
+	uint32_t i;
+
+	if (!next)
+		return;
+	for (i = 0; i < next->nfew; i++) {
+		__builtin_prefetch(next->few[i], 1);
+		__builtin_prefetch(pool_slab_of(next->few[i]), 1);
+	}
+	if (!next->next)
+		return;
+	__builtin_prefetch(next->next);
+	__builtin_prefetch(&next->next->few[0]);
+	__builtin_prefetch(&next->next->few[8]);
+}
+
+static void dispose_batch(struct disposal *d, struct retired *batch)
+{
+	struct mslot_hold *hold = hold_youngest(d->map, batch->generation);
+	uint32_t i;
+
+	prefetch_batches(batch->next);
+	d->map->retired_bytes -= batch->bytes;
+	for (i = 0; i < batch->nfew; i++)
+		dispose_node(d, batch->few[i], hold, false);
+	if (batch->slot)
+		dispose_node(d, batch->slot, hold, true);
+	dispose_list(d, batch->lists.nodes, hold, false);
+	dispose_list(d, batch->lists.slots, hold, true);
+	pool_free(&d->map->pool, batch);
 }
 
 static uint64_t list_bytes(const struct pool_link *list)
@@ -141,16 +160,16 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches)
 	 * reclaim_graced(). */
 	uint64_t graced = atomic_load_explicit(&map->graced, memory_order_acquire);
 	struct disposal d = {.map = map};
-	struct mslot_snapshot *snap;
+	struct retired *batch;
 	struct mslot_hold *dropped;
 
 	PERTURB(BEFORE_RECLAIM);
 	pthread_mutex_lock(&map->holds_lock);
-	while (max_batches-- && (snap = map->retired_head) != NULL && snap->generation < graced) {
-		map->retired_head = snap->retired_next;
+	while (max_batches-- && (batch = map->retired_head) != NULL && batch->generation < graced) {
+		map->retired_head = batch->next;
 		if (!map->retired_head)
 			map->retired_tail = &map->retired_head;
-		dispose_batch(&d, snap);
+		dispose_batch(&d, batch);
 	}
 	while ((dropped = map->dropped) != NULL) {
 		map->dropped = dropped->next;

@@ -7,12 +7,8 @@
 
 #include "map/snapshot.h"
 
-/*
- * Queue what commit `old -> next` retired: everything in old->retired, of which the slots
- * have been counted in old->retired_bytes, and old itself.
- * Writer mutex held, after the publish.
- */
-void reclaim_retire(struct mslot_map *map, struct mslot_snapshot *old);
+/* Queue what a commit retired, whose bytes are counted. Writer mutex held, after the publish. */
+void reclaim_retire(struct mslot_map *map, struct retired *batch);
 
 /*
  * Free, or give to holds, the nodes of up to max_batches batches whose grace period is

@@ -27,11 +27,25 @@ struct retired_lists {
 	struct pool_link *slots;
 };
 
+/* So many nodes of a batch are in an array: those of a commit with one change, and more. */
+#define RETIRED_FEW 16u
+
 /*
- * One version of the whole map. Readers use the first part, which never changes
- * after the publish. The writer uses the second part after the snapshot was
- * superseded: the snapshot heads the batch of everything that died with it.
+ * The batch of everything that died with a snapshot, that snapshot included. Nothing is
+ * written to what is in the array until nobody can read it any more.
  */
+struct retired {
+	struct pool_link link;
+	struct retired *next;       /* map's queue, oldest first */
+	uint64_t generation;        /* of the snapshot */
+	uint64_t bytes;             /* of all that, and of this struct */
+	struct retired_lists lists; /* what is not below */
+	struct pool_link *slot;     /* one slot, or NULL */
+	uint32_t nfew;
+	struct pool_link *few[RETIRED_FEW]; /* index nodes and the snapshot */
+};
+
+/* One version of the whole map. Nothing in it changes after the publish. */
 struct mslot_snapshot {
 	struct pool_link link; /* birth = generation */
 	struct mslot_map *map;
@@ -47,10 +61,6 @@ struct mslot_snapshot {
 	find_gpa_fn *find_gpa;
 	struct index_root id;    /* slot name -> slot */
 	struct index_ranges hva; /* (hva, slot name) -> slot; ranges of host pages */
-
-	struct mslot_snapshot *retired_next; /* map's queue, oldest first */
-	struct retired_lists retired;        /* died with the commit of generation + 1 */
-	uint64_t retired_bytes;              /* of both lists and of this struct */
 
 	struct index_root gfn[]; /* per space: gfn -> slot */
 };
@@ -102,8 +112,8 @@ struct mslot_map {
 	pthread_mutex_t writer;
 	_Atomic(const void *) owner; /* thread_token() of the holder, NULL when free */
 	struct pool pool;
-	struct mslot_snapshot *retired_head;
-	struct mslot_snapshot **retired_tail;
+	struct retired *retired_head;
+	struct retired **retired_tail;
 	uint64_t retired_bytes; /* batches in the queue */
 	uint64_t held_bytes;    /* nodes pinned by holds */
 	uint64_t unasked_bytes; /* retired since the reclaimer was last asked */

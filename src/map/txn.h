@@ -56,6 +56,7 @@ struct commit {
 	const struct txn_commit_args *args;
 	struct mslot_snapshot *old;
 	struct mslot_snapshot *next;
+	struct retired *retired; /* what dies with `old` */
 	struct change *changes;
 	uint32_t nchanges;
 	uint32_t nresults;    /* changes that exist after */

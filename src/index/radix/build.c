@@ -45,17 +45,18 @@ static size_t node_cost(uint64_t word)
 void radix_discard(struct radix_update *up, uint64_t word)
 {
 	struct pool_link *link = word_link(word);
+	uint64_t bytes;
 
 	if (word == radix_empty_word())
 		return;
-	up->bytes -= node_cost(word);
+	bytes = node_cost(word);
+	up->bytes -= bytes;
 	if (link->birth == up->batch->birth) {
 		node_head(link)->dead = 1;
 		up->ndead++;
 		return;
 	}
-	link->next = up->batch->retired;
-	up->batch->retired = link;
+	index_batch_retire(up->batch, link, bytes);
 }
 
 void radix_discard_all(struct radix_update *up, uint64_t word)

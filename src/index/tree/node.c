@@ -65,8 +65,7 @@ struct index_node *index_node_create(struct index_update *up, unsigned int level
 void index_node_retire(struct index_update *up, struct index_node *node)
 {
 	up->bytes -= node_cost(node);
-	node->link.next = up->batch->retired;
-	up->batch->retired = &node->link;
+	index_batch_retire(up->batch, &node->link, node_cost(node));
 }
 
 void index_node_discard(struct index_update *up, struct index_node *node)
