@@ -8,7 +8,7 @@
  *
  *   PATH VARIANT SLOTS KIND OPERATIONS
  *
- * The loop around the operations is counted with them, a few instructions for each.
+ * The loop around the operations is counted with them, about nine instructions for a lookup.
  *
  * Nothing depends on the machine. Layouts come from fixed seeds, the width of the vector
  * instructions is said to the map, and retired memory is recycled by mslot_wait() where
