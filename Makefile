@@ -15,8 +15,8 @@ MUTANTS ?= all
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := release
-.PHONY: release demo test asan tsan stress fault mutants fuzz models lint gate install bench \
-	abi abi-update cross clean help
+.PHONY: release demo test asan tsan stress fault mutants fuzz models counts lint gate install \
+	bench abi abi-update cross clean help
 
 release: ## the optimised library and command line: build/release/mslot (also plain `make`)
 	@scripts/install-deps build
@@ -57,6 +57,10 @@ mutants: ## mistakes in a copy of the source, each killed by a named test; MUTAN
 models: ## check the Spin models of the protocols and that each mutation of them fails
 	@scripts/install-deps models
 	@models/run
+
+counts: ## instructions of the hot paths under callgrind, against tests/counts/expected
+	@scripts/install-deps build test valgrind
+	@scripts/counts
 
 lint: ## formatting, static analysis, and the project's own rules
 	@scripts/install-deps build test clang lint
