@@ -32,6 +32,7 @@
 #include <urcu/urcu-bp.h>
 #pragma GCC diagnostic pop
 #ifdef MSLOT_ASAN
+#include <urcu/tls-compat.h>
 /* As the inlined read side declares it. */
 struct urcu_bp_reader;
 extern DECLARE_URCU_TLS(struct urcu_bp_reader *, urcu_bp_reader);
