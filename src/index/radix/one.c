@@ -112,16 +112,17 @@ static void clear_behind(struct radix_leaf *leaf)
 static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
 			const struct range *cut, const struct range *put)
 {
-	unsigned int out = cut ? starts_above(from, cut->start) : from->count;
-	unsigned int in = put ? starts_above(from, put->start) : from->count;
-	unsigned int low = in < out ? in : out, high = in < out ? out : in;
+	unsigned int out = cut ? starts_above(from, cut->start) : from->count, in, low, high;
 
 	if (cut && put && cut->start == put->start) {
 		memcpy(to->start, from->start, sizeof(to->start));
 		memcpy(to->pair, from->pair, to->room * sizeof(to->pair[0]));
-		set_range(to, in, put);
+		set_range(to, out, put);
 		return;
 	}
+	in = put ? starts_above(from, put->start) : from->count;
+	low = in < out ? in : out;
+	high = in < out ? out : in;
 	/* Below the first place nothing moves; between both by one, up or down; then by both. */
 	copy_some(to, 0, from, 0, low);
 	if (put && in <= out) {
