@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "base/alloc.h"
 #include "index/radix/radix.h"
 #include "index/tree/tree.h"
 
@@ -81,33 +82,74 @@ int index_apply(struct index_batch *batch, const struct index_root *in,
 				       : tree_apply(batch, in, edits, n, out);
 }
 
-size_t index_replace_edits(const struct index_entry *cut, const struct index_entry *put,
-			   struct index_edit edits[2])
+static struct index_edit edit_of(enum index_op op, const struct index_range *range,
+				 uint64_t (*tie_of)(const void *item))
 {
-	bool put_first = cut && put && key_less(put, cut);
-	bool same = cut && put && !put_first && !key_less(cut, put);
-	size_t n = 0;
+	return (struct index_edit){
+	    .op = op,
+	    .entry = {range->start, range->end, tie_of ? tie_of(range->item) : 0, range->item},
+	};
+}
 
-	if (put_first)
-		edits[n++] = (struct index_edit){INDEX_PUT, *put};
-	if (cut && !same)
-		edits[n++] = (struct index_edit){INDEX_REMOVE, *cut};
-	if (put && !put_first)
-		edits[n++] = (struct index_edit){INDEX_PUT, *put};
+size_t index_swap_edits(const struct index_swap *swap, uint64_t (*tie_of)(const void *item),
+			struct index_edit *edits)
+{
+	struct index_edit cut, put;
+	size_t i = 0, k = 0, n = 0;
+
+	while (i < swap->ncut || k < swap->nput) {
+		if (i < swap->ncut)
+			cut = edit_of(INDEX_REMOVE, &swap->cut[i], tie_of);
+		if (k < swap->nput)
+			put = edit_of(INDEX_PUT, &swap->put[k], tie_of);
+		if (k == swap->nput || (i < swap->ncut && key_less(&cut.entry, &put.entry))) {
+			edits[n++] = cut;
+			i++;
+		} else {
+			/* A put of the key of what goes is one edit. */
+			i += i < swap->ncut && !key_less(&put.entry, &cut.entry);
+			edits[n++] = put;
+			k++;
+		}
+	}
 	return n;
 }
 
-int index_replace(struct index_batch *batch, const struct index_root *in,
-		  const struct index_entry *cut, const struct index_entry *put,
-		  struct index_root *out)
+/* Are these ranges of a radix index? What goes was checked when it came. */
+static bool puts_valid(const struct index_swap *swap)
 {
-	struct index_edit edits[2];
+	uint64_t from = 0;
+	size_t i;
 
-	if (in->kind == INDEX_TREE)
-		return index_apply(batch, in, edits, index_replace_edits(cut, put, edits), out);
-	if (put && (put->end <= put->start || put->end > INDEX_RADIX_LIMIT || put->tie != 0))
-		return -EINVAL;
-	return radix_replace(batch, in, cut, put, out);
+	for (i = 0; i < swap->nput; i++) {
+		if (swap->put[i].start < from || swap->put[i].end <= swap->put[i].start)
+			return false;
+		from = swap->put[i].end;
+	}
+	return from <= INDEX_RADIX_LIMIT;
+}
+
+int index_replace(struct index_batch *batch, const struct index_root *in,
+		  const struct index_swap *swap, struct index_root *out)
+{
+	struct index_edit small[2], *edits = small;
+	int err;
+
+	if (swap->ncut + swap->nput == 0) {
+		*out = *in;
+		return 0;
+	}
+	if (in->kind == INDEX_RADIX)
+		return puts_valid(swap) ? radix_replace(batch, in, swap, out) : -EINVAL;
+	if (swap->ncut + swap->nput > 2) {
+		edits = mem_alloc((swap->ncut + swap->nput) * sizeof(*edits));
+		if (!edits)
+			return -ENOMEM;
+	}
+	err = index_apply(batch, in, edits, index_swap_edits(swap, NULL, edits), out);
+	if (edits != small)
+		mem_free(edits);
+	return err;
 }
 
 void index_collect(const struct index_root *root, struct pool_link **list)

@@ -67,6 +67,17 @@ struct index_edit {
 	struct index_entry entry; /* REMOVE: only start and tie */
 };
 
+struct index_range {
+	uint64_t start, end;
+	void *item;
+};
+
+/* What goes and what comes: each list sorted by rising key and, without ties, free of overlap. */
+struct index_swap {
+	const struct index_range *cut, *put;
+	size_t ncut, nput;
+};
+
 struct index_batch {
 	struct pool *pool;
 	uint64_t birth;            /* stamped into every created node's link; above that of every
@@ -119,15 +130,17 @@ int index_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out);
 
 /*
- * The same for one range that takes the place of another: `cut`, an entry of the index, goes
- * and `put` comes; either may be NULL, not both. It saves the search for what goes.
+ * The same where the caller knows what goes, which saves the search for it. What goes must be
+ * entries of the index.
  */
 int index_replace(struct index_batch *batch, const struct index_root *in,
-		  const struct index_entry *cut, const struct index_entry *put,
-		  struct index_root *out);
-/* The edits that this is, sorted. Returns how many there are. */
-size_t index_replace_edits(const struct index_entry *cut, const struct index_entry *put,
-			   struct index_edit edits[2]);
+		  const struct index_swap *swap, struct index_root *out);
+/*
+ * The edits that a swap is, sorted, in an array for all that goes and comes. Returns how many
+ * there are. tie_of() tells the tie of an item; NULL: there are none.
+ */
+size_t index_swap_edits(const struct index_swap *swap, uint64_t (*tie_of)(const void *item),
+			struct index_edit *edits);
 
 /* Put every node of an index on `list` (for tearing it down). */
 void index_collect(const struct index_root *root, struct pool_link **list);

@@ -254,45 +254,80 @@ int index_ranges_apply(struct index_batch *batch, const struct index_ranges *in,
 	return err;
 }
 
-/* Does `put` overlap a range that is apart, other than `cut`, which it takes the place of? */
-static bool overlaps_other(const struct index_ranges *in, const struct index_entry *cut,
-			   const struct index_entry *put)
+static bool is_cut(const struct index_swap *swap, uint64_t start)
+{
+	size_t low = 0, high = swap->ncut, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (swap->cut[mid].start < start)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < swap->ncut && swap->cut[low].start == start;
+}
+
+/* Does a range overlap one that is apart and stays? */
+static bool overlaps_staying(const struct index_ranges *in, const struct index_swap *swap,
+			     const struct index_range *put)
 {
 	struct index_cursor cur;
 	struct index_entry hit;
 
-	if (cut && put->start >= cut->start && put->end <= cut->end)
-		return false;
 	index_cursor_init(&cur, &in->apart, put->start, put->end);
 	while (index_cursor_next(&cur, &hit))
-		if (!cut || hit.start != cut->start)
+		if (!is_cut(swap, hit.start))
 			return true;
 	return false;
 }
 
-int index_ranges_replace(struct index_batch *batch, const struct index_ranges *in,
-			 const struct index_entry *cut, const struct index_entry *put,
-			 struct index_ranges *out)
+/* With all ranges apart now: will they be? */
+static bool all_stay_apart(const struct index_ranges *in, const struct index_swap *swap)
 {
-	struct index_ranges made = *in;
-	struct index_entry old, next;
-	struct index_edit edits[2];
+	const struct index_range *put = swap->put, *end = put + swap->nput;
+	const struct index_range *cut = swap->cut, *cut_end = cut + swap->ncut;
+	bool all_go = swap->ncut == in->apart.count;
+	uint64_t from = 0;
+
+	for (; put < end; put++) {
+		if (put->start < from)
+			return false;
+		from = put->end;
+		while (cut < cut_end && cut->end <= put->start)
+			cut++;
+		/* Where one was that goes nothing else is. */
+		if (all_go || (cut < cut_end && put->start >= cut->start && put->end <= cut->end))
+			continue;
+		if (overlaps_staying(in, swap, put))
+			return false;
+	}
+	return true;
+}
+
+int index_ranges_replace(struct index_batch *batch, const struct index_ranges *in,
+			 const struct index_swap *swap, struct index_ranges *out)
+{
+	struct index_ranges next = {.rest = in->rest, .tie_of = in->tie_of};
+	size_t n = swap->ncut + swap->nput;
+	struct index_edit small[SMALL], *edits = small;
 	int err;
 
-	if (in->rest.count > 0 || (put && overlaps_other(in, cut, put)))
-		return index_ranges_apply(batch, in, edits, index_replace_edits(cut, put, edits),
-					  out);
-	if (cut) {
-		old = *cut;
-		old.tie = 0;
+	if (in->rest.count == 0 && all_stay_apart(in, swap)) {
+		err = index_replace(batch, &in->apart, swap, &next.apart);
+		if (!err)
+			*out = next;
+		return err;
 	}
-	if (put) {
-		next = *put;
-		next.tie = 0;
+	if (n > SMALL) {
+		edits = mem_alloc(n * sizeof(*edits));
+		if (!edits)
+			return -ENOMEM;
 	}
-	err = index_replace(batch, &in->apart, cut ? &old : NULL, put ? &next : NULL, &made.apart);
-	if (!err)
-		*out = made;
+	n = index_swap_edits(swap, in->tie_of, edits);
+	err = index_ranges_apply(batch, in, edits, n, out);
+	if (edits != small)
+		mem_free(edits);
 	return err;
 }
 

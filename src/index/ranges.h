@@ -39,10 +39,9 @@ static inline uint64_t index_ranges_bytes(const struct index_ranges *ranges)
 /* As index_apply(), for edits with ties. */
 int index_ranges_apply(struct index_batch *batch, const struct index_ranges *in,
 		       const struct index_edit *edits, size_t n, struct index_ranges *out);
-/* As index_replace(), with ties. */
+/* As index_replace(); ties are those of the items. */
 int index_ranges_replace(struct index_batch *batch, const struct index_ranges *in,
-			 const struct index_entry *cut, const struct index_entry *put,
-			 struct index_ranges *out);
+			 const struct index_swap *swap, struct index_ranges *out);
 bool index_ranges_get(const struct index_ranges *ranges, uint64_t start, uint64_t tie,
 		      struct index_entry *out);
 

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/perturb.h"
 #include "base/rcu.h"
+#include "map/build.h"
 #include "map/diff.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
@@ -29,7 +30,7 @@
 
 static size_t scratch_bytes(uint64_t names)
 {
-	return names * (sizeof(struct change) + 2 * sizeof(struct index_edit) +
+	return names * (sizeof(struct change) + 2 * sizeof(struct index_range) +
 			6 * sizeof(struct sort_item) + sizeof(struct claim));
 }
 
@@ -74,12 +75,16 @@ static int scratch_reserve(struct commit *c)
 		return commit_refuse(c, -ENOMEM, MSLOT_NO_EDIT, "out of memory");
 	c->changes = (struct change *)(void *)mem;
 	mem += names * sizeof(struct change);
-	c->iedits = (struct index_edit *)(void *)mem;
-	mem += 2 * names * sizeof(struct index_edit);
+	c->cut = (struct index_range *)(void *)mem;
+	mem += names * sizeof(struct index_range);
+	c->put = (struct index_range *)(void *)mem;
+	mem += names * sizeof(struct index_range);
 	c->by_name = (struct sort_item *)(void *)mem;
 	mem += 2 * names * sizeof(struct sort_item);
+	c->by_gfn = (struct sort_item *)(void *)mem;
+	mem += 2 * names * sizeof(struct sort_item);
 	c->items = (struct sort_item *)(void *)mem;
-	mem += 4 * names * sizeof(struct sort_item);
+	mem += 2 * names * sizeof(struct sort_item);
 	c->claims = (struct claim *)(void *)mem;
 	return 0;
 }
@@ -143,236 +148,6 @@ static bool alloc_slots(struct commit *c)
 	}
 	reference_regions(c);
 	return complete;
-}
-
-/*
- * What one of the three kinds of index stores of a slot. Written field by field where it
- * shall be: a struct that is put together on the stack and copied in larger words makes the
- * processor wait for its own stores.
- */
-typedef void entry_fn(struct index_entry *entry, const struct mslot_slot *slot);
-
-static void entry_gfn(struct index_entry *entry, const struct mslot_slot *slot)
-{
-	entry->start = slot->base_gfn;
-	entry->end = slot_end_gfn(slot);
-	entry->tie = 0;
-	entry->item = (void *)(uintptr_t)slot;
-}
-
-static void entry_hva(struct index_entry *entry, const struct mslot_slot *slot)
-{
-	entry->start = slot->hva >> slot->page_shift;
-	entry->end = entry->start + slot->npages;
-	entry->tie = slot_name_of(slot);
-	entry->item = (void *)(uintptr_t)slot;
-}
-
-static void entry_id(struct index_entry *entry, const struct mslot_slot *slot)
-{
-	entry->start = slot_name_of(slot);
-	entry->end = slot_name_of(slot) + 1;
-	entry->tie = 0;
-	entry->item = (void *)(uintptr_t)slot;
-}
-
-#define EVERY_SPACE UINT32_MAX
-
-/* In the value of an item, beside the address of a descriptor: it is put, else removed. */
-#define ITEM_IS_PUT UINT64_C(1)
-/* So that each index has code of its own, in which entry_of() is no call. */
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-static const struct mslot_slot *item_slot(const struct sort_item *item)
-{
-	return (const struct mslot_slot *)(uintptr_t)(item->value & ~ITEM_IS_PUT);
-}
-
-static ALWAYS_INLINE uint64_t start_of(const struct mslot_slot *slot, entry_fn *entry_of)
-{
-	struct index_entry entry;
-
-	entry_of(&entry, slot);
-	return entry.start;
-}
-
-static ALWAYS_INLINE void fill_edit(struct index_edit *edit, enum index_op op,
-				    const struct mslot_slot *slot, entry_fn *entry_of)
-{
-	edit->op = op;
-	entry_of(&edit->entry, slot);
-}
-
-/*
- * The edits of a change: one where what it puts has the key of what it removes. Returns
- * where the next item goes.
- */
-static ALWAYS_INLINE struct sort_item *list_edits(struct sort_item *item,
-						  const struct change *change, entry_fn *entry_of)
-{
-	const struct mslot_slot *before = change->before, *after = change->after;
-
-	/* The tie is the name, which both have. */
-	if (before && (!after || start_of(before, entry_of) != start_of(after, entry_of)))
-		*item++ = (struct sort_item){start_of(before, entry_of), (uintptr_t)before};
-	if (after)
-		*item++ =
-		    (struct sort_item){start_of(after, entry_of), (uintptr_t)after | ITEM_IS_PUT};
-	return item;
-}
-
-static bool starts_repeat(const struct sort_item *items, size_t n)
-{
-	size_t i;
-
-	for (i = 1; i < n; i++)
-		if (items[i].key == items[i - 1].key)
-			return true;
-	return false;
-}
-
-/*
- * The edits of one index, sorted by start, in *items; returns how many. Changes are taken as
- * they come, which is kind to caches, and again by name where starts repeat: sorting is
- * stable, so that what differs in ties only, the names, is then in order.
- */
-static ALWAYS_INLINE size_t sort_edits(const struct commit *c, uint32_t space, entry_fn *entry_of,
-				       struct sort_item **items)
-{
-	struct sort_item *end = c->items;
-	const struct change *change;
-	uint32_t i;
-	size_t n;
-
-	for (i = 0; i < c->nchanges; i++) {
-		change = &c->changes[i];
-		if (space == EVERY_SPACE || change->space == space)
-			end = list_edits(end, change, entry_of);
-	}
-	n = (size_t)(end - c->items);
-	*items = sort_items(c->items, c->items + n, n);
-	if (!starts_repeat(*items, n))
-		return n;
-	end = c->items;
-	for (i = 0; i < c->nclaims; i++) {
-		if (c->by_name[i].value == NO_CHANGE)
-			continue;
-		change = &c->changes[c->by_name[i].value];
-		if (space == EVERY_SPACE || change->space == space)
-			end = list_edits(end, change, entry_of);
-	}
-	*items = sort_items(c->items, c->items + n, n);
-	return n;
-}
-
-/*
- * Index edits from sorted items; a PUT absorbs the REMOVE of its key, which is then that of
- * another name, next to it. Returns how many there are.
- */
-static ALWAYS_INLINE size_t fill_edits(struct commit *c, const struct sort_item *items, size_t n,
-				       entry_fn *entry_of)
-{
-	struct index_edit *edit;
-	size_t i, kept = 0;
-
-	for (i = 0; i < n; i++) {
-		edit = &c->iedits[kept];
-		fill_edit(edit, items[i].value & ITEM_IS_PUT ? INDEX_PUT : INDEX_REMOVE,
-			  item_slot(&items[i]), entry_of);
-		if (kept && edit[-1].entry.start == edit->entry.start &&
-		    edit[-1].entry.tie == edit->entry.tie) {
-			if (edit->op == INDEX_PUT)
-				edit[-1] = *edit;
-		} else {
-			kept++;
-		}
-	}
-	return kept;
-}
-
-/* The changes (of one space, or all) as edits of one index. Returns how many. */
-static ALWAYS_INLINE size_t index_edits(struct commit *c, uint32_t space, entry_fn *entry_of)
-{
-	struct sort_item *items;
-	size_t n;
-
-	n = sort_edits(c, space, entry_of, &items);
-	return fill_edits(c, items, n, entry_of);
-}
-
-/* The indexes after many changes. */
-static int build_for_all(struct commit *c)
-{
-	struct mslot_snapshot *old = c->old, *next = c->next;
-	uint32_t space;
-	size_t n;
-	int err;
-
-	for (space = 0; space < old->nspaces; space++) {
-		n = index_edits(c, space, entry_gfn);
-		err = index_apply(&c->batch, &old->gfn[space], c->iedits, n, &next->gfn[space]);
-		if (err)
-			return err;
-	}
-	n = index_edits(c, EVERY_SPACE, entry_hva);
-	err = index_ranges_apply(&c->batch, &old->hva, c->iedits, n, &next->hva);
-	if (err)
-		return err;
-	n = index_edits(c, EVERY_SPACE, entry_id);
-	return index_apply(&c->batch, &old->id, c->iedits, n, &next->id);
-}
-
-/* An entry of each kind of index; NULL for no slot. */
-static ALWAYS_INLINE const struct index_entry *
-entry_for(struct index_entry *entry, const struct mslot_slot *slot, entry_fn *entry_of)
-{
-	if (!slot)
-		return NULL;
-	entry_of(entry, slot);
-	return entry;
-}
-
-/* The same after one change, which need neither be sorted nor looked up. */
-static int build_for_one(struct commit *c)
-{
-	const struct mslot_slot *before = c->changes->before, *after = c->changes->after;
-	struct mslot_snapshot *old = c->old, *next = c->next;
-	const struct index_entry *cut, *put;
-	struct index_entry entry[2];
-	uint32_t space;
-	int err;
-
-	for (space = 0; space < old->nspaces; space++)
-		next->gfn[space] = old->gfn[space];
-	space = c->changes->space;
-	cut = entry_for(&entry[0], before, entry_gfn);
-	put = entry_for(&entry[1], after, entry_gfn);
-	err = index_replace(&c->batch, &old->gfn[space], cut, put, &next->gfn[space]);
-	if (err)
-		return err;
-	cut = entry_for(&entry[0], before, entry_hva);
-	put = entry_for(&entry[1], after, entry_hva);
-	err = index_ranges_replace(&c->batch, &old->hva, cut, put, &next->hva);
-	if (err)
-		return err;
-	cut = entry_for(&entry[0], before, entry_id);
-	put = entry_for(&entry[1], after, entry_id);
-	return index_replace(&c->batch, &old->id, cut, put, &next->id);
-}
-
-static int build_indexes(struct commit *c)
-{
-	struct mslot_snapshot *next = c->next;
-	int err = c->nchanges == 1 ? build_for_one(c) : build_for_all(c);
-	uint32_t space;
-
-	if (err)
-		return err;
-	next->bytes = pool_node_bytes(next) + index_ranges_bytes(&next->hva) + next->id.bytes;
-	for (space = 0; space < next->nspaces; space++)
-		next->bytes +=
-		    next->gfn[space].bytes + next->gfn[space].count * sizeof(struct mslot_slot);
-	return 0;
 }
 
 static int build(struct commit *c)

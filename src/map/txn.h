@@ -63,9 +63,11 @@ struct commit {
 	struct claim *claims; /* in the order of edits */
 	uint32_t nclaims;
 	struct sort_item *by_name; /* claims by slot_name(); once resolved, their changes */
-	struct sort_item *items;   /* to sort in, four a claim; validate.c: results by base */
-	struct index_edit *iedits; /* two a claim */
-	void *own_scratch;         /* memory of the arrays when the map's was too small to keep */
+	struct sort_item *by_gfn;  /* changes that exist after, by space and base; two a claim */
+	struct sort_item *items;   /* to sort in; two a claim */
+	struct index_range *cut;   /* what an index loses and gets: one each a claim */
+	struct index_range *put;
+	void *own_scratch; /* memory of the arrays when the map's was too small to keep */
 	struct index_batch batch;
 	uint64_t npages;      /* of the final map */
 	uint32_t failed_edit; /* the outcome of a refusal */

@@ -80,10 +80,10 @@ static int check_limits(struct commit *c)
 /* Frames have at most 52 bits: pages are 4 KiB or larger. */
 #define SPACE_SHIFT 52u
 
-/* Changes that exist after, by (space, base_gfn): nresults items with the change's index. */
-static const struct sort_item *sort_by_gfn(const struct commit *c)
+/* Bring the changes that exist after in order: nresults items with the change's index. */
+static void sort_by_gfn(struct commit *c)
 {
-	struct sort_item *items = c->items;
+	struct sort_item *items = c->by_gfn;
 	const struct change *change;
 	uint32_t i;
 
@@ -96,7 +96,7 @@ static const struct sort_item *sort_by_gfn(const struct commit *c)
 			    .value = i,
 			};
 	}
-	return sort_items(c->items, c->items + c->nresults, c->nresults);
+	c->by_gfn = sort_items(c->by_gfn, c->by_gfn + c->nresults, c->nresults);
 }
 
 static uint64_t end_gfn(const struct change *change)
@@ -105,8 +105,9 @@ static uint64_t end_gfn(const struct change *change)
 }
 
 /* The first edit of which a result overlaps another result, or MSLOT_NO_EDIT. */
-static uint32_t overlap_among_results(const struct commit *c, const struct sort_item *order)
+static uint32_t overlap_among_results(const struct commit *c)
 {
+	const struct sort_item *order = c->by_gfn;
 	uint32_t blamed = MSLOT_NO_EDIT, i, widest = 0;
 
 	/* By rising base it is enough to compare with the one that reaches furthest so far... */
@@ -169,8 +170,10 @@ static int check_overlap(struct commit *c)
 {
 	uint32_t blamed = MSLOT_NO_EDIT, i;
 
-	if (c->nresults > 1)
-		blamed = overlap_among_results(c, sort_by_gfn(c));
+	if (c->nchanges > 1) {
+		sort_by_gfn(c);
+		blamed = overlap_among_results(c);
+	}
 
 	/*
 	 * Only earlier edits can still take the blame, and their results overlap no other

@@ -45,7 +45,7 @@ struct twin {
 	enum shape shape;
 	enum index_kind kind;
 	uint64_t seed, rng, batch;
-	uint64_t replaced; /* batches that were applied as a replacement */
+	uint64_t singles; /* batches of one change that were applied by index_replace() */
 	struct pool pool;
 	struct version kept[KEPT]; /* ring; the newest at batch % KEPT */
 	struct naive_index work;
@@ -329,20 +329,20 @@ static bool same_roots(const struct index_ranges *a, const struct index_ranges *
 	       a->rest.count == b->rest.count && a->tie_of == b->tie_of;
 }
 
-/*
- * The edits of a batch, one of two ways when there are two: as edits, or as a replacement.
- */
+/* The edits of a batch, or what goes and what comes, in turn. */
 static int apply(struct twin *tw, struct index_batch *batch, const struct naive_index *naive,
 		 const struct index_ranges *in, struct index_ranges *out)
 {
-	const struct index_entry *cut, *put;
-	struct index_entry old;
+	struct index_swap swap;
+	int err;
 
-	if (nindex_replaces(naive, tw->edits, tw->nedits, &old, &cut, &put) && tw->batch % 2) {
-		tw->replaced++;
-		return index_ranges_replace(batch, in, cut, put, out);
-	}
-	return index_ranges_apply(batch, in, tw->edits, tw->nedits, out);
+	if (tw->batch % 2 == 0)
+		return index_ranges_apply(batch, in, tw->edits, tw->nedits, out);
+	swap = nindex_swap(naive, tw->edits, tw->nedits);
+	tw->singles += swap.ncut <= 1 && swap.nput <= 1;
+	err = index_ranges_replace(batch, in, &swap, out);
+	nindex_swap_fini(&swap);
+	return err;
 }
 
 static bool try_refused(struct twin *tw, uint64_t nth, int persistent)
@@ -502,9 +502,9 @@ static void run(struct twin *tw, uint64_t batches)
 	free(tw->edits);
 	printf("ranges_twin: %s in a %s: %" PRIu64 " edits, up to %" PRIu64 " ranges, %" PRIu64
 	       " in the rest; %" PRIu64 " batches moved some apart, %" PRIu64
-	       " replacements, %" PRIu64 " refusals\n",
+	       " single changes, %" PRIu64 " refusals\n",
 	       names[tw->shape], tw->kind == INDEX_RADIX ? "radix" : "tree", edits, largest, rest,
-	       tw->moves, tw->replaced, tw->refusals);
+	       tw->moves, tw->singles, tw->refusals);
 }
 
 int main(int argc, char **argv)

@@ -112,28 +112,31 @@ bool nindex_get(const struct naive_index *naive, uint64_t start, uint64_t tie,
 	return true;
 }
 
-bool nindex_replaces(const struct naive_index *naive, const struct index_edit *edits, size_t n,
-		     struct index_entry *old, const struct index_entry **cut,
-		     const struct index_entry **put)
+struct index_swap nindex_swap(const struct naive_index *naive, const struct index_edit *edits,
+			      size_t n)
 {
-	struct index_entry found;
-	size_t cuts = 0, puts = 0;
+	struct index_range *cut = malloc((n + 1) * sizeof(*cut));
+	struct index_range *put = malloc((n + 1) * sizeof(*put));
+	struct index_swap swap = {.cut = cut, .put = put};
+	struct index_entry old;
 
-	*cut = *put = NULL;
-	for (size_t i = 0; i < n && n <= 2; i++) {
-		if (nindex_get(naive, edits[i].entry.start, edits[i].entry.tie, &found)) {
-			*old = found;
-			*cut = old;
-			cuts++;
-		} else if (edits[i].op == INDEX_REMOVE) {
-			return false;
-		}
-		if (edits[i].op == INDEX_PUT) {
-			*put = &edits[i].entry;
-			puts++;
-		}
+	if (!cut || !put)
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		const struct index_entry *e = &edits[i].entry;
+
+		if (nindex_get(naive, e->start, e->tie, &old))
+			cut[swap.ncut++] = (struct index_range){old.start, old.end, old.item};
+		if (edits[i].op == INDEX_PUT)
+			put[swap.nput++] = (struct index_range){e->start, e->end, e->item};
 	}
-	return cuts <= 1 && puts <= 1 && cuts + puts > 0;
+	return swap;
+}
+
+void nindex_swap_fini(struct index_swap *swap)
+{
+	free((void *)(uintptr_t)swap->cut);
+	free((void *)(uintptr_t)swap->put);
 }
 
 void *nindex_find(const struct naive_index *naive, uint64_t at)

@@ -26,12 +26,12 @@ void nindex_copy(struct naive_index *to, const struct naive_index *from);
 int nindex_apply(struct naive_index *naive, bool ties, const struct index_edit *edits, size_t n);
 
 /*
- * Are these edits of an array one replacement, as of index_replace()? Then *cut and *put
- * are what goes and what comes, or NULL, of which `old` may hold the former.
+ * The edits of an array as index_replace() wants them: what goes is looked up. Lists are
+ * from malloc(), for nindex_swap_fini().
  */
-bool nindex_replaces(const struct naive_index *naive, const struct index_edit *edits, size_t n,
-		     struct index_entry *old, const struct index_entry **cut,
-		     const struct index_entry **put);
+struct index_swap nindex_swap(const struct naive_index *naive, const struct index_edit *edits,
+			      size_t n);
+void nindex_swap_fini(struct index_swap *swap);
 
 /* Position of the first entry whose key is not below (start, tie). */
 size_t nindex_lower(const struct naive_index *naive, uint64_t start, uint64_t tie);

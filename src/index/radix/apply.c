@@ -66,7 +66,7 @@ static bool edits_meet(struct edits edits, uint64_t lo, uint64_t hi)
 }
 
 /* What is left of `from` after the edits; returns how many, at most from.n + put.n. */
-static size_t merge(struct ranges from, struct edits edits, struct range *out)
+static size_t merge(struct ranges from, struct edits edits, struct index_range *out)
 {
 	struct ranges cut = edits.cut, put = edits.put;
 	size_t n = 0;
@@ -90,18 +90,18 @@ static size_t merge(struct ranges from, struct edits edits, struct range *out)
 	return n;
 }
 
-static size_t leaf_ranges(const struct radix_leaf *leaf, struct range *out)
+static size_t leaf_ranges(const struct radix_leaf *leaf, struct index_range *out)
 {
 	unsigned int i;
 
 	for (i = 0; i < leaf->count; i++)
 		out[leaf->count - 1 - i] =
-		    (struct range){leaf->start[i], leaf->pair[i].end, leaf->pair[i].item};
+		    (struct index_range){leaf->start[i], leaf->pair[i].end, leaf->pair[i].item};
 	return leaf->count;
 }
 
 /* All ranges below a word, behind the n that are there; one listed twice comes once. */
-static size_t gather(uint64_t word, struct range *out, size_t n)
+static size_t gather(uint64_t word, struct index_range *out, size_t n)
 {
 	unsigned int i, first;
 
@@ -138,7 +138,7 @@ static int rebuild(struct radix_update *up, uint64_t old, uint64_t lo, uint64_t 
 		   struct edits edits, const struct window *least, uint64_t *word)
 {
 	size_t n = count_below(old);
-	struct range *all, *merged;
+	struct index_range *all, *merged;
 
 	all = RADIX_RESERVE(up->batch, gathered, n + 1);
 	merged = RADIX_RESERVE(up->batch, merged, n + edits.put.n + 1);
@@ -174,7 +174,7 @@ static const struct radix_leaf *leaf_in(const struct frame *f, unsigned int slot
 }
 
 /* Take in the leaf before slot *first if it has few ranges. Returns how many there are then. */
-static size_t join_before(struct frame *f, unsigned int *first, struct range *range, size_t n)
+static size_t join_before(struct frame *f, unsigned int *first, struct index_range *range, size_t n)
 {
 	const struct radix_leaf *leaf = *first > 0 ? leaf_in(f, *first - 1) : NULL;
 	size_t more;
@@ -195,7 +195,7 @@ static size_t join_before(struct frame *f, unsigned int *first, struct range *ra
 
 /* The same with the leaf behind slot *last, unless edits are yet to come to it. */
 static size_t join_behind(struct frame *f, unsigned int *last, struct edits edits,
-			  struct range *range, size_t n)
+			  struct index_range *range, size_t n)
 {
 	const struct radix_leaf *leaf =
 	    *last + 1 < dir_slots(f->dir) ? leaf_in(f, *last + 1) : NULL;
@@ -222,7 +222,7 @@ static size_t join_behind(struct frame *f, unsigned int *last, struct edits edit
 static int settle_run(struct frame *f, unsigned int first, unsigned int last, struct edits edits,
 		      struct ranges ranges, uint64_t *at)
 {
-	struct range *range = (struct range *)(uintptr_t)ranges.at;
+	struct index_range *range = (struct index_range *)(uintptr_t)ranges.at;
 	size_t n = ranges.n;
 
 	if (n == 0) {
@@ -243,7 +243,7 @@ static int touch_leaf(struct frame *f, unsigned int first, unsigned int last, st
 {
 	const struct radix_leaf *leaf = leaf_in(f, first);
 	struct edits mine = edits_meeting(edits, frame_lo(f, first), frame_hi(f, last));
-	struct range was[RADIX_LEAF_MAX], small[SMALL], *range = small;
+	struct index_range was[RADIX_LEAF_MAX], small[SMALL], *range = small;
 	struct ranges from = {was, leaf_ranges(leaf, was)};
 	size_t most = from.n + mine.put.n + 2 * (size_t)RADIX_LEAF_MAX, n;
 
@@ -305,7 +305,7 @@ static int touch_child(struct frame *f, unsigned int first, unsigned int last, s
 	if (word == 0) {
 		leave_gap(f, first, last);
 	} else if (!word_is_dir(word)) {
-		struct range small[SMALL];
+		struct index_range small[SMALL];
 		struct ranges left = {small, leaf_ranges(word_leaf(word), small)};
 
 		radix_discard(f->up, word);
@@ -437,8 +437,8 @@ static int touch_dir(struct radix_update *up, const struct radix_dir *old, uint6
 static int look_up(const struct index_root *in, const struct index_edit *edits, size_t n,
 		   struct edits *out, uint64_t *count)
 {
-	struct range *cut = (struct range *)(uintptr_t)out->cut.at;
-	struct range *put = (struct range *)(uintptr_t)out->put.at;
+	struct index_range *cut = (struct index_range *)(uintptr_t)out->cut.at;
+	struct index_range *put = (struct index_range *)(uintptr_t)out->put.at;
 	struct index_entry old;
 	size_t i;
 
@@ -448,11 +448,11 @@ static int look_up(const struct index_root *in, const struct index_edit *edits, 
 		bool exists = radix_get(in, e->start, &old);
 
 		if (exists)
-			cut[out->cut.n++] = (struct range){old.start, old.end, old.item};
+			cut[out->cut.n++] = (struct index_range){old.start, old.end, old.item};
 		else if (edits[i].op == INDEX_REMOVE)
 			return -EINVAL;
 		if (edits[i].op == INDEX_PUT)
-			put[out->put.n++] = (struct range){e->start, e->end, e->item};
+			put[out->put.n++] = (struct index_range){e->start, e->end, e->item};
 		*count += (uint64_t)(edits[i].op == INDEX_PUT) - exists;
 	}
 	return 0;
@@ -478,10 +478,17 @@ static void free_dead(struct radix_update *up, const struct pool_link *mark)
 static int update(struct radix_update *up, const struct index_root *in, struct edits edits,
 		  uint64_t *word)
 {
+	if (edits.cut.n == in->count && in->count > 0) {
+		/* Nothing stays. */
+		radix_discard_all(up, in->word);
+		*word = 0;
+		return edits.put.n ? radix_build(up, edits.put, 0, INDEX_RADIX_LIMIT, NULL, word)
+				   : 0;
+	}
 	if (word_is_dir(in->word) && (edits.cut.n + edits.put.n) * 4 < in->count)
 		return touch_dir(up, word_dir(in->word), 0, INDEX_RADIX_LIMIT, edits, word);
 	if (!word_is_dir(in->word) && in->count + edits.put.n <= SMALL) {
-		struct range was[RADIX_LEAF_MAX], small[SMALL];
+		struct index_range was[RADIX_LEAF_MAX], small[SMALL];
 		struct ranges from = {was, leaf_ranges(word_leaf(in->word), was)};
 		size_t left = merge(from, edits, small);
 
@@ -523,7 +530,7 @@ static int apply(struct index_batch *batch, const struct index_root *in, struct 
 int radix_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out)
 {
-	struct range small[2][4];
+	struct index_range small[2][4];
 	struct edits ranges = {.cut.at = small[0], .put.at = small[1]};
 	uint64_t count;
 	int err;
@@ -538,25 +545,13 @@ int radix_apply(struct index_batch *batch, const struct index_root *in,
 	return err ? err : apply(batch, in, ranges, count, out);
 }
 
-static struct range range_of(const struct index_entry *entry)
-{
-	return (struct range){entry->start, entry->end, entry->item};
-}
-
 int radix_replace(struct index_batch *batch, const struct index_root *in,
-		  const struct index_entry *cut, const struct index_entry *put,
-		  struct index_root *out)
+		  const struct index_swap *swap, struct index_root *out)
 {
-	struct range old, next;
-	struct edits edits = {.cut = {&old, 0}, .put = {&next, 0}};
+	struct edits edits = {
+	    .cut = {swap->cut, swap->ncut},
+	    .put = {swap->put, swap->nput},
+	};
 
-	if (cut) {
-		old = range_of(cut);
-		edits.cut.n = 1;
-	}
-	if (put) {
-		next = range_of(put);
-		edits.put.n = 1;
-	}
-	return apply(batch, in, edits, in->count + edits.put.n - edits.cut.n, out);
+	return apply(batch, in, edits, in->count + swap->nput - swap->ncut, out);
 }

@@ -88,7 +88,8 @@ struct radix_leaf *radix_leaf_alloc(struct radix_update *up, size_t n)
 	return leaf;
 }
 
-static int leaf_create(struct radix_update *up, const struct range *range, size_t n, uint64_t *word)
+static int leaf_create(struct radix_update *up, const struct index_range *range, size_t n,
+		       uint64_t *word)
 {
 	struct radix_leaf *leaf = radix_leaf_alloc(up, n);
 	unsigned int i, at = (unsigned int)n;
@@ -242,8 +243,8 @@ static unsigned int cut_slot(const struct frame *f, struct ranges ranges, unsign
 	return next <= RADIX_LEAF_MAX && next - want < want - here ? slot + 1 : slot;
 }
 
-int radix_place(struct frame *f, unsigned int first, unsigned int last, const struct range *range,
-		size_t n)
+int radix_place(struct frame *f, unsigned int first, unsigned int last,
+		const struct index_range *range, size_t n)
 {
 	struct ranges rest = {range, n};
 	uint64_t start, key, end = dir_key(f->dir, last + 1), word;
@@ -315,10 +316,10 @@ int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint
 
 /* ---- Scratch ---- */
 
-struct range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t n)
+struct index_range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t n)
 {
 	struct radix_vec *vec;
-	struct range *range;
+	struct index_range *range;
 
 	if (!batch->radix_scratch) {
 		batch->radix_scratch = mem_zalloc(sizeof(*batch->radix_scratch));

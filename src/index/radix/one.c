@@ -77,7 +77,7 @@ static bool may_join(const struct path *path, unsigned int count)
 	       count + count_of_leaf(dir_get(dir, last + 1)) <= RADIX_LEAF_MERGE + 1;
 }
 
-static void set_range(struct radix_leaf *leaf, unsigned int at, const struct range *range)
+static void set_range(struct radix_leaf *leaf, unsigned int at, const struct index_range *range)
 {
 	leaf->start[at] = range->start;
 	leaf->pair[at] = (struct radix_pair){range->end, range->item};
@@ -110,7 +110,7 @@ static void clear_behind(struct radix_leaf *leaf)
 
 /* Copy the ranges of a leaf without `cut` and with `put` at its place; either may be NULL. */
 static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
-			const struct range *cut, const struct range *put)
+			const struct index_range *cut, const struct index_range *put)
 {
 	unsigned int out = cut ? starts_above(from, cut->start) : from->count, in, low, high;
 
@@ -172,10 +172,10 @@ static struct radix_dir *clone_leading(struct radix_update *up, const struct ste
 	return dir;
 }
 
-int radix_apply_one(struct radix_update *up, const struct index_root *in, const struct range *cut,
-		    const struct range *put, uint64_t *word)
+int radix_apply_one(struct radix_update *up, const struct index_root *in,
+		    const struct index_range *cut, const struct index_range *put, uint64_t *word)
 {
-	const struct range *low = cut && (!put || cut->start < put->start) ? cut : put;
+	const struct index_range *low = cut && (!put || cut->start < put->start) ? cut : put;
 	uint64_t end = cut ? cut->end : 0;
 	struct radix_leaf *leaf;
 	struct path path;

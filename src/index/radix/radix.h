@@ -14,8 +14,7 @@ uint64_t radix_empty_word(void);
 int radix_apply(struct index_batch *batch, const struct index_root *in,
 		const struct index_edit *edits, size_t n, struct index_root *out);
 int radix_replace(struct index_batch *batch, const struct index_root *in,
-		  const struct index_entry *cut, const struct index_entry *put,
-		  struct index_root *out);
+		  const struct index_swap *swap, struct index_root *out);
 void radix_collect(const struct index_root *root, struct pool_link **list);
 bool radix_get(const struct index_root *root, uint64_t start, struct index_entry *out);
 index_find_fn radix_find_scalar;

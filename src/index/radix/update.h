@@ -9,14 +9,9 @@
 
 #include "index/radix/node.h"
 
-struct range {
-	uint64_t start, end;
-	void *item;
-};
-
 /* Ranges that rise and do not overlap. */
 struct ranges {
-	const struct range *at;
+	const struct index_range *at;
 	size_t n;
 };
 
@@ -50,7 +45,7 @@ struct window {
 };
 
 struct radix_vec {
-	struct range *range;
+	struct index_range *range;
 	size_t room;
 };
 
@@ -60,7 +55,7 @@ struct radix_scratch {
 };
 
 /* Room for n ranges in one of the batch's vectors, or NULL. What it held is lost. */
-struct range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t n);
+struct index_range *radix_reserve(struct index_batch *batch, size_t vec_offset, size_t n);
 #define RADIX_RESERVE(batch, vec, n) radix_reserve(batch, offsetof(struct radix_scratch, vec), n)
 
 /* ---- build.c ---- */
@@ -86,8 +81,8 @@ void radix_fill(struct radix_dir *dir, unsigned int first, unsigned int last, ui
  * Lay n > 0 ranges, which all meet the coverage of slots first to last of a directory, out
  * in nodes for those slots. Returns 0 or -ENOMEM.
  */
-int radix_place(struct frame *f, unsigned int first, unsigned int last, const struct range *range,
-		size_t n);
+int radix_place(struct frame *f, unsigned int first, unsigned int last,
+		const struct index_range *range, size_t n);
 /*
  * A node, with what is below it, for n > 0 ranges that meet [lo, hi). A directory has at
  * least the window `least`, if that is not NULL. 0 or -ENOMEM.
@@ -101,8 +96,8 @@ int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint
  * One edit: `cut` goes, if it is not NULL, and `put` comes, if it is not NULL. Returns 1
  * and the new root's word, 0 when the edit is not simple (nothing has happened), -ENOMEM.
  */
-int radix_apply_one(struct radix_update *up, const struct index_root *in, const struct range *cut,
-		    const struct range *put, uint64_t *word);
+int radix_apply_one(struct radix_update *up, const struct index_root *in,
+		    const struct index_range *cut, const struct index_range *put, uint64_t *word);
 
 /* First and last key + 1 that lead to slots first to last of a frame's directory. */
 static inline uint64_t frame_lo(const struct frame *f, unsigned int first)
