@@ -102,6 +102,22 @@ static ALWAYS_INLINE struct order order_of(const struct commit *c, uint32_t spac
 
 /* ---- Lists ---- */
 
+/* Slots are met in another order than that in which they lie: look so many ahead. */
+#define AHEAD 8u
+
+static void prefetch_slots(const struct commit *c, const struct order *order, size_t i)
+{
+	const struct change *change;
+
+	if (i + 2 * AHEAD < order->n && order->item[i + 2 * AHEAD].value != NO_CHANGE)
+		__builtin_prefetch(&c->changes[order->item[i + 2 * AHEAD].value].before);
+	if (i + AHEAD < order->n && order->item[i + AHEAD].value != NO_CHANGE) {
+		change = &c->changes[order->item[i + AHEAD].value];
+		__builtin_prefetch(change->before);
+		__builtin_prefetch(change->after);
+	}
+}
+
 /* Slots that a space, or any, has before the commit and that change. */
 static size_t count_before(const struct commit *c, uint32_t space)
 {
@@ -140,6 +156,7 @@ static ALWAYS_INLINE struct index_swap list_swap(struct commit *c, struct order 
 	for (i = 0; i < order.n; i++) {
 		if (order.item[i].value == NO_CHANGE)
 			continue;
+		prefetch_slots(c, &order, i);
 		change = &c->changes[order.item[i].value];
 		if (change->after)
 			range_of(&c->put[swap.nput++], change->after);

@@ -47,6 +47,7 @@ struct change {
 struct claim {
 	uint32_t edit;
 	uint32_t change; /* index of the change, NO_CHANGE when the edit leaves the slot as it is */
+	const struct mslot_slot *slot; /* as it is before the commit, or NULL */
 };
 
 /* A commit in progress; lives on the stack, its arrays in map->scratch. */
