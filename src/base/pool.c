@@ -133,7 +133,7 @@ void *pool_slow_alloc(struct pool *pool, uint32_t class_bytes)
 	if (node)
 		slab->free = node->next;
 	else
-		node = (void *)((char *)slab + POOL_SLAB_HEADER + slab->fresh++ * class_bytes);
+		node = pool_fresh(slab);
 	MEM_ALLOW(node, class_bytes);
 	if (--slab->nfree == 0)
 		partial_del(pool, slab);

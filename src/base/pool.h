@@ -64,6 +64,14 @@ static inline struct pool_slab *pool_slab_of(const void *node)
 	return (struct pool_slab *)((uintptr_t)node & ~(uintptr_t)(POOL_SLAB_BYTES - 1));
 }
 
+/* The first node that was never handed out. There is one where nothing is listed free. */
+static inline struct pool_link *pool_fresh(struct pool_slab *slab)
+{
+	char *nodes = (char *)slab + POOL_SLAB_HEADER;
+
+	return (struct pool_link *)(void *)(nodes + (size_t)slab->fresh++ * slab->class_bytes);
+}
+
 /*
  * A node of at least `bytes` (>= sizeof(struct pool_link), <= POOL_MAX_BYTES),
  * uninitialised; NULL without memory.
@@ -77,12 +85,16 @@ static inline void *pool_alloc(struct pool *pool, size_t bytes)
 	if (bytes < sizeof(struct pool_link) || bytes > POOL_MAX_BYTES || alloc_node_refused())
 		return NULL;
 	slab = pool->partial[class_bytes / 8];
-	if (!slab || !slab->free || slab->nfree == 1)
+	if (!slab || slab->nfree == 1)
 		return pool_slow_alloc(pool, class_bytes);
 	node = slab->free;
-	slab->free = node->next;
-	/* The next node was freed long ago: have it at hand by the time it is wanted. */
-	__builtin_prefetch(node->next, 1);
+	if (node) {
+		slab->free = node->next;
+		/* The next node was freed long ago: have it at hand by the time it is wanted. */
+		__builtin_prefetch(node->next, 1);
+	} else {
+		node = pool_fresh(slab);
+	}
 	slab->nfree--;
 	MEM_ALLOW(node, class_bytes);
 	pool->live_bytes += class_bytes;

@@ -211,6 +211,8 @@ bool index_first_overlap(const struct index_root *root, uint64_t start, uint64_t
 {
 	struct index_cursor cur;
 
+	if (!out && root->kind == INDEX_RADIX)
+		return radix_overlaps(root, start, end);
 	index_cursor_init(&cur, root, start, end);
 	return index_cursor_next(&cur, out);
 }

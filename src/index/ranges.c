@@ -78,6 +78,8 @@ static bool overlaps_apart(const struct plan *plan, const struct index_entry *ra
 	struct index_cursor cur;
 	struct index_entry hit;
 
+	if (!index_first_overlap(&plan->in->apart, range->start, range->end, NULL))
+		return false;
 	index_cursor_init(&cur, &plan->in->apart, range->start, range->end);
 	while (index_cursor_next(&cur, &hit)) {
 		hit.tie = plan->in->tie_of(hit.item);
@@ -275,6 +277,8 @@ static bool overlaps_staying(const struct index_ranges *in, const struct index_s
 	struct index_cursor cur;
 	struct index_entry hit;
 
+	if (!index_first_overlap(&in->apart, put->start, put->end, NULL))
+		return false;
 	index_cursor_init(&cur, &in->apart, put->start, put->end);
 	while (index_cursor_next(&cur, &hit))
 		if (!is_cut(swap, hit.start))

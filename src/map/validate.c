@@ -150,6 +150,7 @@ static bool slot_changes(const struct commit *c, const struct mslot_slot *slot)
 
 static bool overlaps_staying_slot(const struct commit *c, const struct change *change)
 {
+	const struct index_root *root = &c->old->gfn[change->space];
 	struct index_cursor cur;
 	struct index_entry entry;
 
@@ -158,8 +159,9 @@ static bool overlaps_staying_slot(const struct commit *c, const struct change *c
 	    end_gfn(change) <= slot_end_gfn(change->before))
 		return false;
 
-	index_cursor_init(&cur, &c->old->gfn[change->space], change->content.base_gfn,
-			  end_gfn(change));
+	if (!index_first_overlap(root, change->content.base_gfn, end_gfn(change), NULL))
+		return false;
+	index_cursor_init(&cur, root, change->content.base_gfn, end_gfn(change));
 	while (index_cursor_next(&cur, &entry))
 		if (!slot_changes(c, entry.item))
 			return true;

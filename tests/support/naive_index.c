@@ -259,6 +259,8 @@ const char *nindex_check_range(const struct naive_index *naive, const struct ind
 
 	if (!same(any, &e, i < naive->n, i < naive->n ? &naive->entry[i] : NULL))
 		return "index_first_overlap() differs";
+	if (index_first_overlap(root, start, end, NULL) != any)
+		return "index_first_overlap() without a place for it differs";
 	index_cursor_init(&cur, root, start, end);
 	while (index_cursor_next(&cur, &e)) {
 		if (i == naive->n || !nindex_entry_equal(&e, &naive->entry[i]))

@@ -19,6 +19,7 @@ void radix_collect(const struct index_root *root, struct pool_link **list);
 bool radix_get(const struct index_root *root, uint64_t start, struct index_entry *out);
 index_find_fn radix_find_scalar;
 index_find_fn *radix_finder(enum index_simd simd);
+bool radix_overlaps(const struct index_root *root, uint64_t start, uint64_t end);
 bool radix_below(const struct index_root *root, uint64_t at, struct index_entry *out);
 bool radix_above(const struct index_root *root, uint64_t at, struct index_entry *out);
 /* With start, end and kind set. */

@@ -82,6 +82,28 @@ bool radix_get(const struct index_root *root, uint64_t start, struct index_entry
 	return true;
 }
 
+bool radix_overlaps(const struct index_root *root, uint64_t start, uint64_t end)
+{
+	uint64_t word = root->word;
+	const struct radix_leaf *leaf;
+	struct index_cursor cur;
+	struct index_entry hit;
+	unsigned int n;
+
+	if (start >= end)
+		return false;
+	while (word_is_dir(word))
+		word = dir_get(word_dir(word), dir_slot(word_dir(word), end - 1));
+	leaf = word_leaf(word);
+	n = leaf_starts_up_to(leaf, end - 1);
+	/* Of the ranges that start before `end` the last one reaches furthest. */
+	if (n > 0)
+		return leaf_end(leaf, n - 1) > start;
+	cur = (struct index_cursor){.start = start, .end = end, .kind = INDEX_RADIX};
+	radix_cursor_init(&cur, root);
+	return radix_cursor_next(&cur, &hit);
+}
+
 bool radix_below(const struct index_root *root, uint64_t at, struct index_entry *out)
 {
 	struct path path;
