@@ -13,7 +13,8 @@
 #define HUGE (UINT64_C(2) << 20)
 #define NUMBERS_HVA (UINT64_C(1) << 44) /* only a number: nothing is mapped there */
 #define BIG_BYTES (UINT64_C(64) << 30)
-#define BIG_SUM (UINT64_C(1) << 51)
+/* With NUMBERS_HVA, what a process can have of host addresses: engines check that. */
+#define BIG_SUM (UINT64_C(3) << 45)
 #define RANDOM_PLACE (16 * PAGE)
 #define SEQUENTIAL_RUN 16u
 

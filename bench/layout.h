@@ -20,7 +20,8 @@ enum bench_layout {
 	LAYOUT_CONTIGUOUS,
 	/*
 	 * Runs of 8 to 32 slots of one page with gaps of 0 to 3 pages, and runs of 8 to 32
-	 * slots of 64 GiB, in turn; less than 64 GiB where all would not stay below 2^51.
+	 * slots of 64 GiB, in turn. Distinct host places of that size fit below 2^47 only up to
+	 * about 1000 slots: with 4096 they have 32 GiB, with 32764 4 GiB.
 	 */
 	LAYOUT_SKEWED,
 	LAYOUT_COUNT

@@ -173,10 +173,11 @@ static int choose_cases(struct bench_options *o, int argc, char **argv)
 	bool chosen[BENCH_MAX_LIST] = {false};
 	char all[NAMES_MAX];
 
-	o->table2021 = true;
+	o->table2021 = optind < argc;
 	for (int a = optind; a < argc; a++) {
 		bool known = false;
 
+		o->table2021 &= strcmp(argv[a], "table2021") == 0;
 		for (size_t i = 0; i < bench_ncases; i++) {
 			if (in_alias(argv[a], &bench_cases[i]) ||
 			    strcmp(argv[a], bench_cases[i].name) == 0)
@@ -191,10 +192,8 @@ static int choose_cases(struct bench_options *o, int argc, char **argv)
 
 		if (optind == argc)
 			chosen[i] = (c->flags & CASE_QUICK) != 0;
-		if (!chosen[i])
-			continue;
-		o->cases[o->ncases++] = c;
-		o->table2021 &= (c->flags & CASE_2021) != 0;
+		if (chosen[i])
+			o->cases[o->ncases++] = c;
 	}
 	return -1;
 }

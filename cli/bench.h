@@ -23,7 +23,7 @@ struct bench_options {
 	size_t nengines;
 	unsigned int repetitions;
 	bool json;
-	bool table2021; /* nothing but cases of that group */
+	bool table2021; /* nothing but that group was asked for */
 	const char *svg;
 };
 

@@ -87,7 +87,12 @@ static void add_value(struct table *t, double value, const char *unit)
 	if (value >= 1000 || strcmp(unit, "bytes") == 0)
 		table_add_count(t, (uint64_t)(value + 0.5));
 	else
-		table_add(t, value < 1 ? "%.3f" : value < 100 ? "%.2f" : "%.0f", value);
+		table_add(t,
+			  value < 0.1   ? "%.4f"
+			  : value < 1   ? "%.3f"
+			  : value < 100 ? "%.2f"
+					: "%.0f",
+			  value);
 }
 
 static void add_ratio(struct table *t, double ratio, int decimals)

@@ -107,11 +107,18 @@ static int finish(struct mslot_txn *txn, int ret)
 	return ret < 0 ? ret : 0;
 }
 
+/* The library says ENOENT to an edit of a slot that is not there, the engines all EINVAL. */
+static bool has(const struct engine_map *m, uint32_t id)
+{
+	return id < m->limit && m->exists[id];
+}
+
 static int mslot_insert(struct engine_map *m, const struct engine_slot *slot)
 {
 	const struct mslot_slot_def def = def_of(m, slot);
+	const bool good = slot->id < m->limit && slot->flags <= 1 && !has(m, slot->id);
 	struct mslot_txn *txn;
-	int ret = mslot_txn_begin(m->map, &txn);
+	int ret = good ? mslot_txn_begin(m->map, &txn) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
@@ -124,7 +131,7 @@ static int mslot_insert(struct engine_map *m, const struct engine_slot *slot)
 static int mslot_remove(struct engine_map *m, uint32_t id)
 {
 	struct mslot_txn *txn;
-	int ret = mslot_txn_begin(m->map, &txn);
+	int ret = has(m, id) ? mslot_txn_begin(m->map, &txn) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
@@ -137,7 +144,7 @@ static int mslot_remove(struct engine_map *m, uint32_t id)
 static int mslot_move(struct engine_map *m, uint32_t id, uint64_t gpa)
 {
 	struct mslot_txn *txn;
-	const int ret = mslot_txn_begin(m->map, &txn);
+	const int ret = has(m, id) ? mslot_txn_begin(m->map, &txn) : -EINVAL;
 
 	return ret < 0 ? ret : finish(txn, mslot_txn_move(txn, (struct mslot_key){0, id}, gpa));
 }
@@ -151,7 +158,7 @@ static int mslot_set_flags(struct engine_map *m, uint32_t id, uint32_t flags)
 {
 	const struct mslot_key key = {0, id};
 	struct mslot_txn *txn;
-	const int ret = mslot_txn_begin(m->map, &txn);
+	const int ret = has(m, id) && flags <= 1 ? mslot_txn_begin(m->map, &txn) : -EINVAL;
 
 	return ret < 0 ? ret : finish(txn, mslot_txn_set_flags(txn, key, flags_of(flags)));
 }
@@ -163,9 +170,13 @@ static int mslot_batch_flags(struct engine_map *m, const struct engine_slot *slo
 
 	if (ret < 0)
 		return ret;
-	for (size_t i = 0; i < n && ret >= 0; i++)
-		ret = mslot_txn_set_flags(txn, (struct mslot_key){0, slots[i].id},
-					  flags_of(slots[i].flags));
+	for (size_t i = 0; i < n && ret >= 0; i++) {
+		const struct mslot_key key = {0, slots[i].id};
+
+		ret = has(m, key.id) && slots[i].flags <= 1
+			  ? mslot_txn_set_flags(txn, key, flags_of(slots[i].flags))
+			  : -EINVAL;
+	}
 	return finish(txn, ret);
 }
 
@@ -179,7 +190,7 @@ static int put_all(struct mslot_txn *txn, struct engine_map *m, const struct eng
 		const struct mslot_slot_def def = def_of(m, &slots[i]);
 		const uint32_t id = slots[i].id;
 
-		if (id >= m->limit || m->seen[id] == m->round)
+		if (id >= m->limit || m->seen[id] == m->round || slots[i].flags > 1)
 			return -EINVAL;
 		m->seen[id] = m->round;
 		ret = m->exists[id] ? mslot_txn_redefine(txn, &def) : mslot_txn_create(txn, &def);
