@@ -179,13 +179,13 @@ size_t case_moved_slot(const struct bench_subject *s)
 	return s->set->nslots / 2;
 }
 
-enum bench_outcome case_move_loop(struct bench_subject *s, uint64_t (*clock)(void), double *value)
+enum bench_outcome case_move_inactive(struct bench_subject *s, double value[2])
 {
 	const struct engine_slot *const slot = &s->set->slot[case_moved_slot(s)];
-	const uint64_t begin = clock();
+	const uint64_t begin = clock_cpu_ns();
 	size_t n = 0;
 
-	while (n < EDITS && (n % CHECK_EVERY != 0 || clock() - begin < LONG_NS)) {
+	while (n < EDITS && (n % CHECK_EVERY != 0 || clock_cpu_ns() - begin < LONG_NS)) {
 		int ret = s->engine->move(s->map, slot->id, s->set->gpa_end);
 
 		if (ret == 0)
@@ -194,13 +194,8 @@ enum bench_outcome case_move_loop(struct bench_subject *s, uint64_t (*clock)(voi
 			return failed(s, "move()", ret);
 		n += 2;
 	}
-	*value = (double)(clock() - begin) / (double)n;
+	*value = (double)(clock_cpu_ns() - begin) / (double)n;
 	return BENCH_OK;
-}
-
-enum bench_outcome case_move_inactive(struct bench_subject *s, double value[2])
-{
-	return case_move_loop(s, clock_cpu_ns, value);
 }
 
 enum bench_outcome case_bare_call(struct bench_subject *s, double value[2])

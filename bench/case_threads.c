@@ -2,6 +2,10 @@
 /*
  * case_threads.c - cases of two threads, by the wall clock; see cases.h.
  *
+ * What is reported is a quantile of single edits, of single moves there and back, or of chunks
+ * of lookups, never their mean: an edit that waits for the reader shows, a thread that loses
+ * its CPU to another program for some milliseconds does not.
+ *
  * While a writer edits, tokens are not known and sums cannot be compared. But no slot ever
  * goes in these cases (flags flip; the slot that moves is not asked for alone), so readers
  * check one by one, between what is timed, that a lookup finds something; the map is
@@ -17,12 +21,15 @@
 #include "clock.h"
 
 #define EDITS 2000u
-#define LEAST_EDITS 100u
+#define ROUND 32u         /* edits between two looks at whether the reader runs */
+#define LEAST_PROGRESS 8u /* of the reader in a round, in its own rounds of lookups */
 #define LONG_NS UINT64_C(100000000)
+#define TOO_LONG_NS UINT64_C(1000000000)
 #define CONCURRENT_NS UINT64_C(40000000)
 #define PACE_NS UINT64_C(1000000)
 #define CHUNK 1024u
 #define CHECKED 16u
+#define SAMPLES_MAX 65536u
 
 enum reader_state { READER_STARTING, READER_READY, READER_GO, READER_STOP };
 
@@ -30,9 +37,10 @@ struct reader {
 	const struct bench_subject *s;
 	pthread_t thread;
 	atomic_int state;
-	uint64_t nlookups;
-	uint64_t elapsed_ns; /* of them */
-	uint64_t missed;     /* checked lookups that found nothing */
+	_Atomic uint64_t progress; /* grows while the thread runs */
+	uint64_t *ns; /* of each chunk, SAMPLES_MAX at most; NULL where nothing is timed */
+	size_t nchunks;
+	uint64_t missed; /* checked lookups that found nothing */
 	uint64_t sum;
 };
 
@@ -41,11 +49,33 @@ static enum bench_outcome failed(struct bench_subject *s, const char *what, int 
 	return bench_failed(s, "%s: %s", what, strerror(-ret));
 }
 
+static int ns_compare(const void *pa, const void *pb)
+{
+	const uint64_t a = *(const uint64_t *)pa, b = *(const uint64_t *)pb;
+
+	return (a > b) - (a < b);
+}
+
+static double quantile(uint64_t *ns, size_t n, size_t percent)
+{
+	const size_t at = n * percent / 100;
+
+	qsort(ns, n, sizeof(*ns), ns_compare);
+	return (double)ns[at];
+}
+
 /* ---- Readers ---------------------------------------------------------------- */
 
 static bool stopped(struct reader *r)
 {
 	return atomic_load_explicit(&r->state, memory_order_relaxed) == READER_STOP;
+}
+
+static void proceed(struct reader *r)
+{
+	const uint64_t n = atomic_load_explicit(&r->progress, memory_order_relaxed);
+
+	atomic_store_explicit(&r->progress, n + 1, memory_order_relaxed);
 }
 
 static void reader_begin(struct reader *r)
@@ -74,6 +104,7 @@ static void *busy_main(void *arg)
 	for (size_t k = 0; !stopped(r); k = (k + CHECKED) % BENCH_ADDRESSES) {
 		r->missed += e->find_section(r->s->map, &addr[k], 1) == 0;
 		r->sum += e->find_section(r->s->map, &addr[k + 1], CHECKED - 1);
+		proceed(r);
 	}
 	reader_end(r);
 	return NULL;
@@ -89,8 +120,10 @@ static void *area_main(void *arg)
 	for (size_t k = 0; k < CHECKED; k++)
 		addr[k] = slot->gpa + k * ENGINE_PAGE % slot->len_bytes;
 	reader_begin(r);
-	while (!stopped(r))
+	while (!stopped(r)) {
 		r->sum += r->s->engine->find_section(r->s->map, addr, CHECKED);
+		proceed(r);
+	}
 	reader_end(r);
 	return NULL;
 }
@@ -107,8 +140,8 @@ static void *timed_main(void *arg)
 		const uint64_t begin = clock_wall_ns();
 
 		r->sum += e->find_section(r->s->map, &addr[k], CHUNK);
-		r->elapsed_ns += clock_wall_ns() - begin;
-		r->nlookups += CHUNK;
+		if (r->nchunks < SAMPLES_MAX)
+			r->ns[r->nchunks++] = clock_wall_ns() - begin;
 		for (size_t i = 0; i < CHECKED; i++)
 			r->missed += e->find_section(r->s->map, &addr[k + i], 1) == 0;
 	}
@@ -116,21 +149,22 @@ static void *timed_main(void *arg)
 	return NULL;
 }
 
-/* Whole trails without a writer: the sum is known. */
+/* The same chunk again and again without a writer: the sum is known. */
 static void *counted_main(void *arg)
 {
 	struct reader *const r = arg;
 	const struct engine *const e = r->s->engine;
 	const uint64_t *const addr = r->s->set->trail[TRAIL_RANDOM].addr;
-	uint64_t begin;
+	uint64_t begin, from, now;
 
 	reader_begin(r);
-	begin = clock_wall_ns();
-	while (r->elapsed_ns < CONCURRENT_NS / 4) {
+	begin = from = clock_wall_ns();
+	do {
 		r->sum += e->find_section(r->s->map, addr, r->s->nlookups);
-		r->nlookups += r->s->nlookups;
-		r->elapsed_ns = clock_wall_ns() - begin;
-	}
+		now = clock_wall_ns();
+		r->ns[r->nchunks++] = now - from;
+		from = now;
+	} while (now - begin < CONCURRENT_NS / 4 && r->nchunks < SAMPLES_MAX);
 	reader_end(r);
 	return NULL;
 }
@@ -141,9 +175,13 @@ static int reader_start(struct reader *r, const struct bench_subject *s, void *(
 	int ret;
 
 	*r = (struct reader){.s = s};
+	if (main == timed_main || main == counted_main)
+		r->ns = bench_alloc(SAMPLES_MAX, sizeof(*r->ns));
 	ret = pthread_create(&r->thread, NULL, main, r);
-	if (ret != 0)
+	if (ret != 0) {
+		free(r->ns);
 		return -ret;
+	}
 	while (atomic_load(&r->state) == READER_STARTING)
 		;
 	return 0;
@@ -166,123 +204,159 @@ static enum bench_outcome reader_stop(struct reader *r, struct bench_subject *s)
 
 /* ---- Edits beside a reader ---------------------------------------------------- */
 
-static int ns_compare(const void *pa, const void *pb)
+/* Flags of any slot. */
+static int edit_once(struct bench_subject *s)
 {
-	const uint64_t a = *(const uint64_t *)pa, b = *(const uint64_t *)pb;
-
-	return (a > b) - (a < b);
+	return bench_change(s, rng_below(&s->rng, s->set->nslots));
 }
 
-/* Edits, each timed; their number, or -errno. */
-static int time_edits(struct bench_subject *s, uint64_t *ns)
+/* One slot away and back. */
+static int move_twice(struct bench_subject *s)
 {
-	const uint64_t begin = clock_wall_ns();
-	uint64_t from = begin;
-	size_t n = 0;
+	const struct engine_slot *const slot = &s->set->slot[case_moved_slot(s)];
+	const int ret = s->engine->move(s->map, slot->id, s->set->gpa_end);
 
-	while (n < EDITS && (n < LEAST_EDITS || from - begin < LONG_NS)) {
-		const int ret = bench_change(s, rng_below(&s->rng, s->set->nslots));
+	return ret < 0 ? ret : s->engine->move(s->map, slot->id, slot->gpa);
+}
+
+/* One round of edits, each timed. 0 or -errno. */
+static int time_round(struct bench_subject *s, int (*edit)(struct bench_subject *), uint64_t *ns)
+{
+	uint64_t from = clock_wall_ns();
+
+	for (size_t i = 0; i < ROUND; i++) {
+		const int ret = edit(s);
 		const uint64_t now = clock_wall_ns();
 
 		if (ret < 0)
 			return ret;
-		ns[n++] = now - from;
+		ns[i] = now - from;
 		from = now;
+	}
+	return 0;
+}
+
+/* Rounds of edits that count: those in which the reader ran all the time, or nearly. Their number
+ * or -errno. */
+static int time_edits(struct bench_subject *s, struct reader *r,
+		      int (*edit)(struct bench_subject *), uint64_t *ns)
+{
+	const uint64_t begin = clock_wall_ns();
+	uint64_t elapsed = 0;
+	size_t n = 0;
+
+	while (n + ROUND <= EDITS && (n == 0 ? elapsed < TOO_LONG_NS : elapsed < LONG_NS)) {
+		const uint64_t before = atomic_load_explicit(&r->progress, memory_order_relaxed);
+		const int ret = time_round(s, edit, &ns[n]);
+
+		if (ret < 0)
+			return ret;
+		if (atomic_load_explicit(&r->progress, memory_order_relaxed) >=
+		    before + LEAST_PROGRESS)
+			n += ROUND;
+		elapsed = clock_wall_ns() - begin;
 	}
 	return (int)n;
 }
 
-/*
- * A quantile of single edits and not their mean: an edit that waits for the reader shows,
- * a thread that loses its CPU to another program does not.
- */
-static enum bench_outcome run_busy(struct bench_subject *s, size_t percent, double *value)
+/* A quantile of edits beside a reader. */
+static enum bench_outcome run_busy(struct bench_subject *s, void *(*main)(void *),
+				   int (*edit)(struct bench_subject *), size_t percent,
+				   double *value)
 {
 	uint64_t ns[EDITS];
 	struct reader r;
 	enum bench_outcome outcome;
-	int n = reader_start(&r, s, busy_main);
+	int n = reader_start(&r, s, main);
 
 	if (n < 0)
 		return failed(s, "cannot start a reader", n);
 	reader_go(&r);
-	n = time_edits(s, ns);
+	n = time_edits(s, &r, edit, ns);
 	outcome = reader_stop(&r, s);
 	if (n < 0)
 		return failed(s, "an edit", n);
-	qsort(ns, (size_t)n, sizeof(ns[0]), ns_compare);
-	*value = (double)ns[(size_t)n * percent / 100];
+	if (n == 0)
+		return bench_skipped(s, "the reader had no CPU of its own");
+	*value = quantile(ns, (size_t)n, percent);
 	return outcome;
 }
 
 enum bench_outcome case_edit_busy(struct bench_subject *s, double value[2])
 {
-	return run_busy(s, 50, value);
+	return run_busy(s, busy_main, edit_once, 50, value);
 }
 
 enum bench_outcome case_edit_busy_p99(struct bench_subject *s, double value[2])
 {
-	return run_busy(s, 99, value);
+	return run_busy(s, busy_main, edit_once, 99, value);
 }
 
 enum bench_outcome case_move_active(struct bench_subject *s, double value[2])
 {
-	struct reader r;
-	enum bench_outcome outcome, stop;
-	const int ret = reader_start(&r, s, area_main);
+	const enum bench_outcome outcome = run_busy(s, area_main, move_twice, 50, value);
 
-	if (ret < 0)
-		return failed(s, "cannot start a reader", ret);
-	reader_go(&r);
-	outcome = case_move_loop(s, clock_wall_ns, value);
-	stop = reader_stop(&r, s);
-	return outcome == BENCH_OK ? stop : outcome;
+	*value /= 2;
+	return outcome;
 }
 
 /* ---- Readers beside a writer --------------------------------------------------- */
 
+static void sleep_until(uint64_t ns)
+{
+	const struct timespec at = {.tv_sec = (time_t)(ns / 1000000000u),
+				    .tv_nsec = (long)(ns % 1000000000u)};
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 /* Edits for CONCURRENT_NS, one every `pace_ns` (0: without a pause); their number or -errno. */
-static int64_t edit_for_a_while(struct bench_subject *s, uint64_t pace_ns, uint64_t *elapsed_ns)
+static int64_t edit_for_a_while(struct bench_subject *s, uint64_t pace_ns, uint64_t *ns)
 {
 	const uint64_t begin = clock_wall_ns();
-	int64_t n = 0;
+	uint64_t now = begin;
+	size_t n = 0;
 
 	do {
-		const int ret = bench_change(s, rng_below(&s->rng, s->set->nslots));
+		const uint64_t from = now;
+		const int ret = edit_once(s);
 
 		if (ret < 0)
 			return ret;
-		n++;
+		now = clock_wall_ns();
+		ns[n++] = now - from;
 		if (pace_ns > 0) {
-			const uint64_t next = begin + (uint64_t)n * pace_ns;
-			const struct timespec at = {.tv_sec = (time_t)(next / 1000000000u),
-						    .tv_nsec = (long)(next % 1000000000u)};
-
-			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+			sleep_until(begin + n * pace_ns);
+			now = clock_wall_ns();
 		}
-		*elapsed_ns = clock_wall_ns() - begin;
-	} while (*elapsed_ns < CONCURRENT_NS);
-	return n;
+	} while (now - begin < CONCURRENT_NS && n < SAMPLES_MAX);
+	return (int64_t)n;
 }
 
 static enum bench_outcome run_concurrent(struct bench_subject *s, uint64_t pace_ns, double value[2])
 {
+	uint64_t *const ns = bench_alloc(SAMPLES_MAX, sizeof(*ns));
 	struct reader r;
 	enum bench_outcome outcome;
-	uint64_t elapsed_ns = 0;
 	int64_t n = reader_start(&r, s, timed_main);
 
-	if (n < 0)
+	if (n < 0) {
+		free(ns);
 		return failed(s, "cannot start a reader", (int)n);
+	}
 	reader_go(&r);
-	n = edit_for_a_while(s, pace_ns, &elapsed_ns);
+	n = edit_for_a_while(s, pace_ns, ns);
 	outcome = reader_stop(&r, s);
 	if (n < 0)
-		return failed(s, "an edit", (int)n);
-	if (outcome == BENCH_OK && r.nlookups == 0)
-		return bench_failed(s, "the reader never ran");
-	value[0] = (double)r.elapsed_ns / (double)r.nlookups;
-	value[1] = (double)elapsed_ns / (double)n;
+		outcome = failed(s, "an edit", (int)n);
+	else if (outcome == BENCH_OK && r.nchunks == 0)
+		outcome = bench_failed(s, "the reader never ran");
+	if (outcome == BENCH_OK) {
+		value[0] = quantile(r.ns, r.nchunks, 50) / CHUNK;
+		value[1] = quantile(ns, (size_t)n, 50);
+	}
+	free(r.ns);
+	free(ns);
 	return outcome;
 }
 
@@ -301,7 +375,7 @@ enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2
 static enum bench_outcome check_counted(struct bench_subject *s, const struct reader *r)
 {
 	const uint64_t sum = case_expected(s, TRAIL_RANDOM, s->nlookups);
-	const uint64_t expected = sum * (r->nlookups / s->nlookups);
+	const uint64_t expected = sum * r->nchunks;
 
 	if (r->sum == expected)
 		return BENCH_OK;
@@ -326,9 +400,10 @@ enum bench_outcome case_concurrent_2r(struct bench_subject *s, double value[2])
 		reader_go(&r[i]);
 	for (size_t i = 0; i < n; i++) {
 		pthread_join(r[i].thread, NULL);
-		*value += (double)r[i].elapsed_ns / (double)r[i].nlookups / 2;
+		*value += quantile(r[i].ns, r[i].nchunks, 50) / (double)s->nlookups / 2;
 		if (outcome == BENCH_OK)
 			outcome = check_counted(s, &r[i]);
+		free(r[i].ns);
 	}
 	return ret < 0 ? failed(s, "cannot start a reader", ret) : outcome;
 }

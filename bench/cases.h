@@ -53,8 +53,6 @@ enum bench_outcome case_concurrent_rw(struct bench_subject *s, double value[2]);
 enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2]);
 enum bench_outcome case_move_active(struct bench_subject *s, double value[2]);
 
-/* Move one slot away and back until enough was timed: nanoseconds a move by `clock`. */
-enum bench_outcome case_move_loop(struct bench_subject *s, uint64_t (*clock)(void), double *value);
 /* The slot that is moved. */
 size_t case_moved_slot(const struct bench_subject *s);
 
