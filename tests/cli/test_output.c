@@ -324,6 +324,44 @@ static void bench_all_runs_every_case(void **state)
 	run_free(&r);
 }
 
+static void bench_draws_what_it_measured(void **state)
+{
+	char *const name = run_file("", 0, ".svg");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "table2021", "hva", "--slots", "5,40,41,9",
+					  "--engine", "mslot,mslot-scalar,array,two-sets",
+					  "--repetitions", "1", "--svg", name, NULL});
+	if (r.status != 0)
+		fail_msg("exit %d: %s", r.status, r.err);
+	run_free(&r);
+	assert_non_null(getenv("MSLOT_SVG_BOXES"));
+	run_program(&r, getenv("MSLOT_PYTHON"),
+		    (const char *const[]){getenv("MSLOT_SVG_BOXES"), name, NULL}, "");
+	if (r.status != 0)
+		fail_msg("%s", r.err);
+	run_free(&r);
+	run_unlink(name);
+}
+
+static void bench_drawings_that_cannot_be_are_failures(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "memory", "--slots", "3", "--engine", "mslot",
+					  "--svg", "/nonexistent/a.svg", NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "mslot bench: /nonexistent/a.svg: cannot write: ");
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"bench", "bare-call", "--engine", "mslot", "--svg",
+					  "/nonexistent/a.svg", "--repetitions", "1", NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "nothing was measured that has slots");
+	run_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +375,8 @@ int main(void)
 	    cmocka_unit_test(bench_json_has_exactly_the_fields_of_its_contract),
 	    cmocka_unit_test(bench_cases_engines_and_layouts_can_be_chosen),
 	    cmocka_unit_test(bench_all_runs_every_case),
+	    cmocka_unit_test(bench_draws_what_it_measured),
+	    cmocka_unit_test(bench_drawings_that_cannot_be_are_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
