@@ -212,8 +212,9 @@ static void draw_page(struct svg *s, struct picture *pic)
 	plot_styles(s);
 	svg_text(s, MARGIN, MARGIN + 14, &bold, "%s", title);
 	for (size_t i = 0; i < pic->npanels; i++) {
-		const double at[] = {MARGIN + (double)(i % ncolumns) * (WIDTH + BETWEEN),
-				     MARGIN + HEAD + (double)(i / ncolumns) * (HEIGHT + BETWEEN)};
+		const size_t column = i % ncolumns, row = i / ncolumns;
+		const double at[] = {MARGIN + (double)column * (WIDTH + BETWEEN),
+				     MARGIN + HEAD + (double)row * (HEIGHT + BETWEEN)};
 
 		draw_panel(s, pic, pic->panel[i], at);
 	}

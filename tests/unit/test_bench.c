@@ -60,7 +60,8 @@ static int set_flags(struct engine_map *m, uint32_t id, uint32_t flags)
 
 static int move(struct engine_map *m, uint32_t id, uint64_t gpa)
 {
-	m->slot[id].gpa = gpa;
+	/* Beside readers. */
+	__atomic_store_n(&m->slot[id].gpa, gpa, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -82,8 +83,11 @@ static uint64_t find(struct engine_map *m, const uint64_t *gpa, size_t n)
 	uint64_t sum = 0;
 
 	for (size_t k = 0; k < n; k++) {
-		for (uint32_t id = 0; id < m->limit; id++)
-			sum += gpa[k] - m->slot[id].gpa < m->slot[id].len_bytes ? id + 1 : 0;
+		for (uint32_t id = 0; id < m->limit; id++) {
+			const uint64_t start = __atomic_load_n(&m->slot[id].gpa, __ATOMIC_RELAXED);
+
+			sum += gpa[k] - start < m->slot[id].len_bytes ? id + 1 : 0;
+		}
 	}
 	return sum;
 }
