@@ -19,8 +19,8 @@
 
 static void assert_contains(const char *text, const char *part)
 {
-	if (strstr(text, part) == NULL)
-		fail_msg("expected '%s' in '%s'", part, text);
+	if (text == NULL || strstr(text, part) == NULL)
+		fail_msg("expected '%s' in '%s'", part, text != NULL ? text : "nothing");
 }
 
 /*
@@ -234,7 +234,8 @@ static char *lines_with(const char *text, const char *field)
 {
 	char *const out = calloc(1, strlen(text) + 1);
 
-	assert_non_null(out);
+	if (out == NULL)
+		abort();
 	for (const char *end; *text != '\0'; text = end + 1) {
 		const char *const at = strstr(text, field);
 
