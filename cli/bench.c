@@ -1,276 +1,317 @@
 /* SPDX-License-Identifier: MIT */
-/* bench.c - the verb `mslot bench`. */
+/* bench.c - the verb `mslot bench`: its options and what is run with them. */
 #include "bench.h"
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "lines.h"
-#include "progress.h"
-#include "table.h"
 
-#define VERB "bench"
+#define VERB BENCH_VERB
 #define REPETITIONS 9u
-#define MAX_COUNTS 32u
 #define MAX_SLOTS (UINT64_C(1) << 22)
+#define NAMES_MAX 600u /* bytes of all names of a kind in one message */
 
-struct options {
-	bool chosen[16]; /* by index into bench_cases */
-	uint64_t count[MAX_COUNTS];
-	size_t ncounts;
-	bool json;
-};
+static const uint64_t quick_slots[] = {10, 509, 32764};
+static const uint64_t usual_slots[] = {10, 30, 50, 100, 509, 4096, 32764};
 
-struct bench_row {
-	const char *name;
-	const char *what;
-	uint64_t slots;
-	double value; /* median */
-	double min;
-	double max;
-	enum bench_unit unit;
-};
+/* ---- Names ------------------------------------------------------------------ */
 
-struct output {
-	const struct options *o;
-	struct progress progress;
-	struct table table;
-	double floor;
-	uint64_t done;
-	uint64_t total;
-};
+/* What an option's list is made of: the name of entry i, or NULL behind the last. */
+typedef const char *(*name_fn)(size_t i);
 
-static const char *const unit_name[] = {"ns/op", "ms", "bytes"};
-static const uint64_t memory_counts[] = {0, 1, 30, 32764};
-
-static void print_help(void)
+static const char *case_name(size_t i)
 {
-	printf("Usage: mslot bench [OPTION]... [CASE]...\n"
-	       "Measure the library on this machine; without CASE all cases:\n\n");
-	for (size_t i = 0; i < bench_ncases; i++)
-		printf("  %-17s %s\n", bench_cases[i].name, bench_cases[i].what);
-	printf("\nThe median, lowest and highest of %u repetitions, and as multiples of the case\n"
-	       "'floor': the time of one load from the L1 cache whose address is the load before.\n"
-	       "All of one thread are CPU times; edit-busy-* are wall-clock times.\n\n"
-	       "Options:\n"
-	       "  --slots N,N...   slots in the map (default 10,509,32764; memory 0,1,30,32764)\n"
-	       "  --json           one JSON object a line instead of the table\n"
-	       "  --help           print this text and exit\n",
-	       REPETITIONS);
+	return i < bench_ncases ? bench_cases[i].name : NULL;
 }
 
-static int parse_counts(struct options *o, char *text)
+static const char *layout_name(size_t i)
 {
-	char *field[MAX_COUNTS];
-	const size_t n = lines_split(text, ',', field, MAX_COUNTS);
+	return i < LAYOUT_COUNT ? bench_layout_name[i] : NULL;
+}
 
-	if (n > MAX_COUNTS)
-		return cli_usage(VERB, "--slots: expected at most %u numbers", MAX_COUNTS);
-	for (size_t i = 0; i < n; i++) {
-		if (!cli_number(field[i], MAX_SLOTS, &o->count[i]) || o->count[i] == 0)
-			return cli_usage(VERB, "--slots: expected numbers from 1 to %u, got '%s'",
-					 (unsigned int)MAX_SLOTS, field[i]);
+static const char *engine_name(size_t i)
+{
+	return i < bench_nengines ? bench_engines[i]->name : NULL;
+}
+
+static const char *names(char text[NAMES_MAX], name_fn name)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; name(i) != NULL && len < NAMES_MAX; i++)
+		len += (size_t)snprintf(text + len, NAMES_MAX - len, "%s%s", i > 0 ? ", " : "",
+					name(i));
+	return text;
+}
+
+static bool find_name(const char *wanted, name_fn name, size_t *i)
+{
+	for (*i = 0; name(*i) != NULL; ++*i) {
+		if (strcmp(wanted, name(*i)) == 0)
+			return true;
 	}
-	o->ncounts = n;
+	return false;
+}
+
+/* The entries that a list names, each once, in the order of the names. 0 or CLI_USAGE. */
+static int parse_names(const char *what, char *text, name_fn name, bool chosen[BENCH_MAX_LIST])
+{
+	char *field[BENCH_MAX_LIST], all[NAMES_MAX];
+	const size_t n = lines_split(text, ',', field, BENCH_MAX_LIST);
+	size_t k;
+
+	memset(chosen, 0, BENCH_MAX_LIST * sizeof(*chosen));
+	for (size_t i = 0; i < n && i < BENCH_MAX_LIST; i++) {
+		if (!find_name(field[i], name, &k))
+			return cli_usage(VERB, "--%s: unknown %s '%s'; known are %s", what, what,
+					 field[i], names(all, name));
+		chosen[k] = true;
+	}
 	return 0;
 }
 
-static int choose_cases(struct options *o, int argc, char **argv)
+static int parse_layouts(struct bench_options *o, char *text)
 {
-	for (int a = optind; a < argc; a++) {
-		size_t i = 0;
+	bool chosen[BENCH_MAX_LIST];
+	const int ret = parse_names("layout", text, layout_name, chosen);
 
-		while (i < bench_ncases && strcmp(argv[a], bench_cases[i].name) != 0)
-			i++;
-		if (i == bench_ncases && strcmp(argv[a], "floor") != 0)
-			return cli_usage(VERB, "unknown case '%s'", argv[a]);
-		if (i < bench_ncases)
-			o->chosen[i] = true;
-	}
-	for (size_t i = 0; i < bench_ncases && optind == argc; i++)
-		o->chosen[i] = true;
-	return -1;
-}
-
-/* Returns -1 to go on, or the exit status. */
-static int parse_options(struct options *o, int argc, char **argv)
-{
-	static const struct option option[] = {
-	    {"slots", required_argument, NULL, 's'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
-	int c, ret = 0;
-
-	while (ret == 0 && (c = getopt_long(argc, argv, "h", option, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			ret = parse_counts(o, optarg);
-			break;
-		case 'j':
-			o->json = true;
-			break;
-		case 'h':
-			print_help();
-			return CLI_OK;
-		default:
-			return cli_usage_hint(VERB);
-		}
-	}
-	return ret != 0 ? ret : choose_cases(o, argc, argv);
-}
-
-static void add_value(struct table *t, double value, enum bench_unit unit)
-{
-	if (unit == BENCH_BYTES)
-		table_add_count(t, (uint64_t)value);
-	else
-		table_add(t, value < 100 ? "%.2f" : "%.0f", value);
-}
-
-static void put_row(struct output *out, const struct bench_row *row)
-{
-	struct table *const t = &out->table;
-	struct json j;
-
-	if (out->o->json) {
-		json_begin(&j, stdout);
-		json_text(&j, "case", row->name);
-		json_text(&j, "engine", "mslot");
-		json_text(&j, "layout", "random");
-		json_count(&j, "slots", row->slots);
-		json_real(&j, "value", row->value);
-		json_real(&j, "min", row->min);
-		json_real(&j, "max", row->max);
-		json_text(&j, "unit", unit_name[row->unit]);
-		json_end(&j);
-		return;
-	}
-	table_add(t, "%s", row->name);
-	table_add_count(t, row->slots);
-	add_value(t, row->value, row->unit);
-	add_value(t, row->min, row->unit);
-	add_value(t, row->max, row->unit);
-	table_add(t, "%s", unit_name[row->unit]);
-	if (row->unit == BENCH_NS_PER_OP)
-		table_add(t, "%.1f", row->value / out->floor);
-	else
-		table_add(t, "-");
-	table_add(t, "%s", row->what);
-}
-
-static int value_compare(const void *pa, const void *pb)
-{
-	const double a = *(const double *)pa, b = *(const double *)pb;
-
-	return (a > b) - (a < b);
-}
-
-static void summarize(struct bench_row *row, double *value)
-{
-	qsort(value, REPETITIONS, sizeof(*value), value_compare);
-	row->value = value[REPETITIONS / 2];
-	row->min = value[0];
-	row->max = value[REPETITIONS - 1];
-}
-
-static int run_case(struct output *out, const struct bench_case *c, uint64_t slots)
-{
-	struct bench_row row = {.name = c->name, .what = c->what, .slots = slots, .unit = c->unit};
-	struct bench_fixture f;
-	double value[REPETITIONS] = {0};
-	int ret = 0;
-
-	if (!c->empty && bench_fixture_init(&f, slots) < 0)
-		return -1;
-	/* One repetition more than counted: the first warms caches and pools. */
-	for (size_t i = 0; i <= REPETITIONS && ret == 0; i++) {
-		progress_update(&out->progress, c->name, out->done++, out->total);
-		if (c->empty && bench_fixture_init_empty(&f, slots) < 0)
-			return -1;
-		value[i % REPETITIONS] = c->run(&f);
-		ret = value[i % REPETITIONS] < 0 ? -1 : 0;
-		if (c->empty)
-			bench_fixture_fini(&f);
-	}
-	if (!c->empty)
-		bench_fixture_fini(&f);
-	progress_clear(&out->progress);
-	if (ret < 0)
-		return ret;
-	summarize(&row, value);
-	put_row(out, &row);
-	return 0;
-}
-
-static void run_floor(struct output *out)
-{
-	struct bench_row row = {.name = "floor", .what = "one dependent load from the L1 cache"};
-	double value[REPETITIONS];
-
-	for (size_t i = 0; i < REPETITIONS; i++)
-		value[i] = bench_floor();
-	summarize(&row, value);
-	out->floor = row.value > 0 ? row.value : 1;
-	put_row(out, &row);
-}
-
-/* The slot counts that a case is run with. */
-static const uint64_t *counts_of(const struct options *o, const struct bench_case *c, size_t *n)
-{
-	static const uint64_t usual[] = {10, 509, 32764};
-
-	*n = o->ncounts;
-	if (*n > 0)
-		return o->count;
-	if (c->unit == BENCH_BYTES) {
-		*n = sizeof(memory_counts) / sizeof(memory_counts[0]);
-		return memory_counts;
-	}
-	*n = sizeof(usual) / sizeof(usual[0]);
-	return usual;
-}
-
-static int run_cases(struct output *out)
-{
-	int ret = 0;
-	size_t n;
-
-	for (size_t i = 0; i < bench_ncases; i++) {
-		counts_of(out->o, &bench_cases[i], &n);
-		out->total += out->o->chosen[i] ? n * (REPETITIONS + 1) : 0;
-	}
-	run_floor(out);
-	for (size_t i = 0; i < bench_ncases && ret == 0; i++) {
-		const uint64_t *const count = counts_of(out->o, &bench_cases[i], &n);
-
-		for (size_t k = 0; k < n && ret == 0 && out->o->chosen[i]; k++)
-			ret = run_case(out, &bench_cases[i], count[k]);
+	o->nlayouts = 0;
+	for (size_t i = 0; i < LAYOUT_COUNT && ret == 0; i++) {
+		if (chosen[i])
+			o->layout[o->nlayouts++] = (enum bench_layout)i;
 	}
 	return ret;
 }
 
+static int parse_engines(struct bench_options *o, char *text)
+{
+	bool chosen[BENCH_MAX_LIST];
+	const int ret = parse_names("engine", text, engine_name, chosen);
+
+	o->nengines = 0;
+	for (size_t i = 0; i < bench_nengines && ret == 0; i++) {
+		if (chosen[i])
+			o->engine[o->nengines++] = bench_engines[i];
+	}
+	return ret;
+}
+
+/* ---- Options ---------------------------------------------------------------- */
+
+static void print_help(void)
+{
+	printf("Usage: mslot bench [OPTION]... [CASE]...\n"
+	       "Measure the library on this machine beside other designs and what Debian has of\n"
+	       "others; without CASE the cases marked *. Cases:\n\n");
+	for (size_t i = 0; i < bench_ncases; i++)
+		printf("  %-17s %c %s\n", bench_cases[i].name,
+		       (bench_cases[i].flags & CASE_QUICK) != 0 ? '*' : ' ', bench_cases[i].what);
+	printf("  %-17s   %s\n  %-17s   %s\n", "table2021",
+	       "the phases of the kernel's memslot_perf_test: those from", "",
+	       "move-active to unmap-2m, and setup");
+	printf("  %-17s   %s\n\nEngines:\n\n", "all", "every case");
+	for (size_t i = 0; i < bench_nengines; i++)
+		printf("  %-17s   %s\n", bench_engines[i]->name, bench_engines[i]->what);
+	printf(
+	    "\nThe median, lowest and highest of the repetitions, and multiples of the machine's\n"
+	    "floor, a load from the L1 cache whose address is the load before. Cases of one "
+	    "thread\n"
+	    "are measured in CPU time, cases beside a reader by the wall clock.\n\n"
+	    "Options:\n"
+	    "  --slots N,N...     slots in the map (default 10,509,32764; for cases that are "
+	    "named\n"
+	    "                     10,30,50,100,509,4096,32764)\n"
+	    "  --layout L,L...    random (default), contiguous, skewed\n"
+	    "  --engine E,E...    engines to measure (default all)\n"
+	    "  --repetitions N    of which the median counts, 1 to %u (default %u)\n"
+	    "  --json             one JSON object a line instead of tables\n"
+	    "  --svg FILE         draw the results, too\n"
+	    "  --help             print this text and exit\n",
+	    BENCH_MAX_REPETITIONS, REPETITIONS);
+}
+
+static int parse_counts(struct bench_options *o, char *text)
+{
+	char *field[BENCH_MAX_LIST];
+	const size_t n = lines_split(text, ',', field, BENCH_MAX_LIST);
+
+	if (n > BENCH_MAX_LIST)
+		return cli_usage(VERB, "--slots: expected at most %u numbers", BENCH_MAX_LIST);
+	for (size_t i = 0; i < n; i++) {
+		if (!cli_number(field[i], MAX_SLOTS, &o->slots[i]) || o->slots[i] == 0)
+			return cli_usage(VERB, "--slots: expected numbers from 1 to %u, got '%s'",
+					 (unsigned int)MAX_SLOTS, field[i]);
+	}
+	o->nslots = n;
+	return 0;
+}
+
+static int parse_repetitions(struct bench_options *o, const char *text)
+{
+	uint64_t n;
+
+	if (!cli_number(text, BENCH_MAX_REPETITIONS, &n) || n == 0)
+		return cli_usage(VERB, "--repetitions: expected a number from 1 to %u, got '%s'",
+				 BENCH_MAX_REPETITIONS, text);
+	o->repetitions = (unsigned int)n;
+	return 0;
+}
+
+static bool in_alias(const char *alias, const struct bench_case *c)
+{
+	return strcmp(alias, "all") == 0 ||
+	       (strcmp(alias, "table2021") == 0 && (c->flags & CASE_2021) != 0);
+}
+
+/* Named cases in the order of the list; returns -1 to go on, or CLI_USAGE. */
+static int choose_cases(struct bench_options *o, int argc, char **argv)
+{
+	bool chosen[BENCH_MAX_LIST] = {false};
+	char all[NAMES_MAX];
+
+	o->table2021 = optind < argc;
+	for (int a = optind; a < argc; a++) {
+		bool known = false;
+
+		o->table2021 &= strcmp(argv[a], "table2021") == 0;
+		for (size_t i = 0; i < bench_ncases; i++) {
+			if (in_alias(argv[a], &bench_cases[i]) ||
+			    strcmp(argv[a], bench_cases[i].name) == 0)
+				known = chosen[i] = true;
+		}
+		if (!known)
+			return cli_usage(VERB, "unknown case '%s'; known are %s, table2021, all",
+					 argv[a], names(all, case_name));
+	}
+	for (size_t i = 0; i < bench_ncases; i++) {
+		const struct bench_case *const c = &bench_cases[i];
+
+		if (optind == argc)
+			chosen[i] = (c->flags & CASE_QUICK) != 0;
+		if (chosen[i])
+			o->cases[o->ncases++] = c;
+	}
+	return -1;
+}
+
+static void set_defaults(struct bench_options *o)
+{
+	*o = (struct bench_options){.layout = {LAYOUT_RANDOM},
+				    .nlayouts = 1,
+				    .nengines = bench_nengines,
+				    .repetitions = REPETITIONS};
+	for (size_t i = 0; i < bench_nengines; i++)
+		o->engine[i] = bench_engines[i];
+}
+
+static void default_slots(struct bench_options *o, bool quick)
+{
+	const size_t n = quick ? sizeof(quick_slots) / sizeof(quick_slots[0])
+			       : sizeof(usual_slots) / sizeof(usual_slots[0]);
+
+	memcpy(o->slots, quick ? quick_slots : usual_slots, n * sizeof(o->slots[0]));
+	o->nslots = n;
+}
+
+static int take_option(struct bench_options *o, int c)
+{
+	switch (c) {
+	case 's':
+		return parse_counts(o, optarg);
+	case 'l':
+		return parse_layouts(o, optarg);
+	case 'e':
+		return parse_engines(o, optarg);
+	case 'r':
+		return parse_repetitions(o, optarg);
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'v':
+		o->svg = optarg;
+		return 0;
+	default:
+		return cli_usage_hint(VERB);
+	}
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int parse_options(struct bench_options *o, int argc, char **argv)
+{
+	static const struct option option[] = {
+	    {"slots", required_argument, NULL, 's'},  {"layout", required_argument, NULL, 'l'},
+	    {"engine", required_argument, NULL, 'e'}, {"repetitions", required_argument, NULL, 'r'},
+	    {"json", no_argument, NULL, 'j'},         {"svg", required_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	};
+	int c, ret = 0;
+
+	set_defaults(o);
+	while (ret == 0 && (c = getopt_long(argc, argv, "h", option, NULL)) != -1) {
+		if (c == 'h') {
+			print_help();
+			return CLI_OK;
+		}
+		ret = take_option(o, c);
+	}
+	if (ret == 0)
+		ret = choose_cases(o, argc, argv);
+	if (ret < 0 && o->nslots == 0)
+		default_slots(o, optind == argc);
+	return ret;
+}
+
+/* ---- The run ---------------------------------------------------------------- */
+
+static int run(struct bench_output *out, const struct bench_options *o)
+{
+	const struct engine *present[BENCH_MAX_LIST];
+	struct bench_plan plan = {
+	    .cases = o->cases,
+	    .ncases = o->ncases,
+	    .layout = o->layout,
+	    .nlayouts = o->nlayouts,
+	    .slots = o->slots,
+	    .nslots = o->nslots,
+	    .engine = present,
+	    .bare_call = bench_bare_calls,
+	    .repetitions = o->repetitions,
+	};
+	const struct bench_sink sink = bench_output_sink(out);
+	char why[BENCH_WHY];
+	int ret;
+
+	for (size_t i = 0; i < o->nengines; i++) {
+		if (bench_absent(o->engine[i]) == NULL)
+			present[plan.nengines++] = o->engine[i];
+	}
+	bench_output_begin(out, o);
+	if (plan.nengines == 0) {
+		cli_error(VERB, "none of the chosen engines is here");
+		return CLI_SKIPPED;
+	}
+	ret = bench_run(&plan, &sink, why);
+	bench_output_end(out);
+	if (ret < 0) {
+		cli_error(VERB, "%s", why);
+		return CLI_FAILED;
+	}
+	return o->svg != NULL && bench_svg(out) < 0 ? CLI_FAILED : CLI_OK;
+}
+
 int bench_main(int argc, char **argv)
 {
-	static const struct table_column column[] = {
-	    {"case", 0}, {"slots", 1}, {"median", 1},  {"min", 1},
-	    {"max", 1},  {"unit", 0},  {"x floor", 1}, {"what is measured", 0},
-	};
-	struct options o = {0};
-	struct output out = {.o = &o};
+	struct bench_options o;
+	struct bench_output out;
 	int ret = parse_options(&o, argc, argv);
 
 	if (ret >= 0)
 		return ret;
-	progress_init(&out.progress);
-	table_init(&out.table, column, sizeof(column) / sizeof(column[0]));
-	ret = run_cases(&out);
-	if (!o.json)
-		table_print(&out.table, stdout);
-	table_fini(&out.table);
-	return ret < 0 ? CLI_FAILED : CLI_OK;
+	ret = run(&out, &o);
+	bench_output_fini(&out);
+	return ret;
 }

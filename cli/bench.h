@@ -1,61 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench.h - what the parts of `mslot bench` share.
- *
- * Layout "random": slots of 1 to 16 pages with gaps of 0 to 15 pages, ids and host
- * addresses in random order. Addresses to look up are random bytes of random slots, in
- * arrays larger than an L1 cache, and each answer was compared with the list of slots
- * before it is timed; while it is timed the sum of the answers is compared.
+ * bench.h - what the parts of `mslot bench` share: what was chosen, the results as they come,
+ * and the drawing of all of them. Measuring itself is bench/runner.h.
  */
 #ifndef MSLOT_CLI_BENCH_H
 #define MSLOT_CLI_BENCH_H
 
-#include <stdbool.h>
+#include "bench/runner.h"
+#include "progress.h"
 
-#include <mslot/txn.h>
+#define BENCH_VERB "bench"
+#define BENCH_MAX_LIST 32u /* entries of --slots and the like, cases, engines */
 
-#define BENCH_ADDRESSES 65536u
-
-struct bench_fixture {
-	struct mslot_map *map;
-	struct mslot_region *region;
-	struct mslot_slot_def *def; /* the slots; def[i].key.id is the id */
+struct bench_options {
+	const struct bench_case *cases[BENCH_MAX_LIST];
+	size_t ncases;
+	uint64_t slots[BENCH_MAX_LIST];
 	size_t nslots;
-	/* Random addresses; entry k is in def[index[k]]. */
-	uint64_t *gpa;
-	uint64_t *hva;
-	uint32_t *id;
-	uint32_t *index;
-	uint64_t *local; /* guest addresses that stay in a slot for a while */
-	uint64_t sum;    /* of the slots' addresses over index[] */
-	uint64_t local_sum;
+	enum bench_layout layout[LAYOUT_COUNT];
+	size_t nlayouts;
+	const struct engine *engine[BENCH_MAX_LIST]; /* as chosen, absent ones too */
+	size_t nengines;
+	unsigned int repetitions;
+	bool json;
+	bool table2021; /* nothing but that group was asked for */
+	const char *svg;
 };
 
-/* A map with n slots; 0 or -1 with a message on stderr. */
-int bench_fixture_init(struct bench_fixture *f, size_t nslots);
-/* The same without slots in the map. */
-int bench_fixture_init_empty(struct bench_fixture *f, size_t nslots);
-/* All slots in one transaction. */
-int bench_fixture_fill(struct bench_fixture *f);
-/* Compare every answer about every address; 0 or -1 with a message. */
-int bench_fixture_verify(struct bench_fixture *f);
-void bench_fixture_fini(struct bench_fixture *f);
-
-enum bench_unit { BENCH_NS_PER_OP, BENCH_MS, BENCH_BYTES };
-
-struct bench_case {
-	const char *name;
-	const char *what;
-	/* One repetition: the value in the unit, or below 0 with a message. */
-	double (*run)(struct bench_fixture *f);
-	enum bench_unit unit;
-	int empty; /* the case begins with an empty map */
+/* A row that was measured, or was not and why. */
+struct bench_result {
+	struct bench_row row;
+	char *why; /* NULL: measured */
 };
 
-extern const struct bench_case bench_cases[];
-extern const size_t bench_ncases;
+struct bench_output {
+	const struct bench_options *o;
+	struct progress progress;
+	struct bench_result *result; /* all of the run, in order */
+	size_t nresults;
+	size_t cap;
+	size_t nprinted; /* whose tables are out */
+	double floor;    /* ns of the dependent L1 load; 0: not known yet */
+};
 
-/* Nanoseconds of a load whose address is the load before: the machine's floor. */
-double bench_floor(void);
+/* Why an engine of the list cannot be measured here, or NULL. */
+const char *bench_absent(const struct engine *engine);
+/* Version of what an engine measures. */
+const char *bench_version(const struct engine *engine);
+
+/* First the engines with their versions and the absent ones, then the machine's floor. */
+void bench_output_begin(struct bench_output *out, const struct bench_options *o);
+struct bench_sink bench_output_sink(struct bench_output *out);
+void bench_output_end(struct bench_output *out);
+void bench_output_fini(struct bench_output *out);
+
+/* Draw what was measured to o->svg; 0, or -1 with a message printed. */
+int bench_svg(const struct bench_output *out);
+
+/* Position of a row's engine in bench_engines[]. */
+size_t bench_engine_index(const char *name);
 
 #endif /* MSLOT_CLI_BENCH_H */

@@ -9,7 +9,7 @@
 
 #include "progress.h"
 #include "request.h"
-#include "rng.h"
+#include "bench/rng.h"
 
 /* ---- Verdict: answers compared and counted ---------------------------------- */
 

@@ -16,7 +16,7 @@
 
 #include "cli.h"
 #include "histogram.h"
-#include "rng.h"
+#include "bench/rng.h"
 
 #define NPOINTS 4096u /* more than fit an L1 cache beside the map */
 

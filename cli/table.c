@@ -147,7 +147,7 @@ void json_count(struct json *j, const char *name, uint64_t value)
 void json_real(struct json *j, const char *name, double value)
 {
 	put_name(j, name);
-	fprintf(j->to, "%.3f", value);
+	fprintf(j->to, "%.6f", value);
 }
 
 void json_end(struct json *j)

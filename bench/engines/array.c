@@ -592,7 +592,7 @@ static uint64_t memory(struct engine_map *map)
 
 const struct engine engine_array = {
     .name = "array",
-    .what = "KVM's design until 2021: a sorted array, copied whole on each update",
+    .what = "KVM until 2021: a sorted array, copied whole on each update",
     .max_slots = MAX_SLOTS,
     .overlaps_hva = true,
     .create = create,

@@ -322,7 +322,7 @@ static const char *version(void)
 {
 	static char text[32];
 
-	snprintf(text, sizeof(text), "%d.%d.%d", RTE_VER_YEAR, RTE_VER_MONTH, RTE_VER_MINOR);
+	snprintf(text, sizeof(text), "DPDK %d.%02d.%d", RTE_VER_YEAR, RTE_VER_MONTH, RTE_VER_MINOR);
 	return text;
 }
 
@@ -332,6 +332,7 @@ const struct engine engine_dpdk_vhost = {
     .version = version,
     .max_slots = MAX_SLOTS,
     .overlaps_hva = true,
+    .stops_readers = true,
     .create = create,
     .destroy = destroy,
     .insert = insert,

@@ -44,6 +44,8 @@ struct engine {
 	uint64_t max_slots; /* 0: no limit below 2^22 */
 	bool real_memory;   /* hva must be mapped memory of the process */
 	bool overlaps_hva;  /* several slots may show the same host memory */
+	bool stops_readers; /* edits beside readers are not safe: its users stop them first */
+	bool first_cpu;     /* measured on CPU 0, if the process may run there */
 
 	/* An empty map for ids below `limit`; NULL without memory. One writer at a time. */
 	struct engine_map *(*create)(uint32_t limit);

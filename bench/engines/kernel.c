@@ -8,6 +8,9 @@
  * repeats what does not change. request[id].memory_size is 0 for an id without a slot, and
  * otherwise what the kernel was told last with success.
  *
+ * The thread that measures stays on CPU 0: on another one each call was 7 to 25 times slower
+ * on the machine where this was written.
+ *
  * hva must be mapped memory. The kernel does not touch it for an edit, so that one
  * MAP_NORESERVE mapping does, and any number of slots may show the same part of it.
  */
@@ -80,7 +83,8 @@ static const char *absent(void)
 
 static const char *version(void)
 {
-	static char release[80] = "";
+	static char text[80];
+	char release[64] = "";
 	FILE *const f = fopen("/proc/sys/kernel/osrelease", "re");
 
 	if (!f)
@@ -89,7 +93,8 @@ static const char *version(void)
 		release[0] = '\0';
 	fclose(f);
 	release[strcspn(release, "\n")] = '\0';
-	return release[0] ? release : "Linux, release unknown";
+	snprintf(text, sizeof(text), "Linux %s", release[0] ? release : "of an unknown release");
+	return text;
 }
 
 static struct engine_map *create(uint32_t limit)
@@ -187,6 +192,7 @@ const struct engine engine_kernel = {
     .max_slots = MAX_SLOTS,
     .real_memory = true,
     .overlaps_hva = true,
+    .first_cpu = true,
     .create = create,
     .destroy = destroy,
     .insert = insert,

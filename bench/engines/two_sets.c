@@ -471,7 +471,7 @@ const char *two_sets_check(struct engine_map *map)
 
 const struct engine engine_two_sets = {
     .name = "two-sets",
-    .what = "KVM's design since 2021: two synchronized sets of trees, a grace period each",
+    .what = "KVM since 2021: two sets of trees in turn, a grace period each",
     .overlaps_hva = true,
     .create = create,
     .destroy = destroy,

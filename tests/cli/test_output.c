@@ -19,8 +19,8 @@
 
 static void assert_contains(const char *text, const char *part)
 {
-	if (strstr(text, part) == NULL)
-		fail_msg("expected '%s' in '%s'", part, text);
+	if (text == NULL || strstr(text, part) == NULL)
+		fail_msg("expected '%s' in '%s'", part, text != NULL ? text : "nothing");
 }
 
 /*
@@ -227,37 +227,139 @@ static void wrong_answers_are_counted_and_the_first_has_its_history(void **state
 
 /* ---- bench ---------------------------------------------------------------------- */
 
+#define BENCH_FIELDS "case engine layout slots value min max unit repetitions"
+
+/* The lines of JSON that have a field; freed by the caller. */
+static char *lines_with(const char *text, const char *field)
+{
+	char *const out = calloc(1, strlen(text) + 1);
+
+	if (out == NULL)
+		abort();
+	for (const char *end; *text != '\0'; text = end + 1) {
+		const char *const at = strstr(text, field);
+
+		end = strchr(text, '\n');
+		assert_non_null(end);
+		if (at != NULL && at < end)
+			strncat(out, text, (size_t)(end + 1 - text));
+	}
+	return out;
+}
+
 static void bench_json_has_exactly_the_fields_of_its_contract(void **state)
 {
 	struct run r;
+	char *lines;
 
 	(void)state;
-	run_cli(&r, (const char *const[]){"bench", "--json", "--slots", "10,70", NULL});
-	assert_int_equal(r.status, 0);
-	assert_json(r.out, "case engine layout slots value min max unit",
-		    "o['engine'] == 'mslot' and o['layout'] == 'random' and "
-		    "num(o['value']) and 0 < o['min'] <= o['value'] <= o['max'] and "
-		    "o['unit'] in ('ns/op', 'ms', 'bytes') and "
-		    "o['slots'] in ((0,) if o['case'] == 'floor' else (10, 70))");
-	assert_contains(r.out, "\"case\":\"edit-busy-reader\"");
+	run_cli(&r, (const char *const[]){"bench", "--json", "--slots", "10,70", "--repetitions",
+					  "2", NULL});
+	if (r.status != 0)
+		fail_msg("exit %d: %s", r.status, r.err);
+	lines = lines_with(r.out, "\"unit\":");
+	assert_json(lines, BENCH_FIELDS,
+		    "(o['layout'], o['slots'] in (10, 70)) == ('random', True) or "
+		    "(o['engine'], o['layout'], o['slots']) == ('machine', 'none', 0)");
+	assert_json(lines, BENCH_FIELDS,
+		    "num(o['value']) and 0 <= o['min'] <= o['value'] <= o['max'] and "
+		    "o['repetitions'] in (1, 2) and o['unit'] in ('ns/op', 'bytes')");
+	assert_contains(lines, "{\"case\":\"floor\",\"engine\":\"machine\",");
+	assert_contains(lines, "{\"case\":\"hva\",\"engine\":\"mslot-scalar\",");
+	assert_contains(lines, "{\"case\":\"edit\",\"engine\":\"two-sets\",");
+	free(lines);
+	/* Each peer has a version or is said to be absent. */
+	lines = lines_with(r.out, "\"version\":");
+	assert_json(lines, "engine version", "o['version'] != ''");
+	free(lines);
+	lines = lines_with(r.out, "\"engine\":\"vm-memory\"");
+	assert_true(strstr(lines, "\"version\":") != NULL || strstr(lines, "\"absent\":") != NULL);
+	free(lines);
 	run_free(&r);
 }
 
-static void bench_cases_can_be_chosen(void **state)
+static void bench_cases_engines_and_layouts_can_be_chosen(void **state)
+{
+	struct run r;
+	char *lines;
+
+	(void)state;
+	run_cli(&r,
+		(const char *const[]){"bench", "memory", "--json", "--engine=mslot,array",
+				      "--layout", "skewed,contiguous", "--repetitions=1", NULL});
+	assert_int_equal(r.status, 0);
+	lines = lines_with(r.out, "\"case\":\"memory\"");
+	assert_json(lines, BENCH_FIELDS,
+		    "o['unit'] == 'bytes' and o['engine'] in ('mslot', 'array') and "
+		    "o['layout'] in ('skewed', 'contiguous') and "
+		    "o['slots'] in (10, 30, 50, 100, 509, 4096, 32764) and "
+		    "o['value'] >= 30 * o['slots']");
+	free(lines);
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"bench", "--slots", "7", "id", "--repetitions", "1",
+					  "--engine", "mslot-scalar", NULL});
+	assert_int_equal(r.status, 0);
+	assert_contains(r.out, "\nid: slot of a random id (ns/op; layout random)\n");
+	assert_null(strstr(r.out, "lookup-random"));
+	assert_null(strstr(r.out, "two-sets"));
+	run_free(&r);
+}
+
+/* Every case with every engine that is here, on 12 slots: all answers are checked inside. */
+static void bench_all_runs_every_case(void **state)
+{
+	struct run r;
+	char *lines;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "all", "--slots", "12", "--repetitions", "1",
+					  "--json", NULL});
+	if (r.status != 0)
+		fail_msg("exit %d: %s", r.status, r.err);
+	assert_contains(r.out, "{\"case\":\"unmap-2m\",\"engine\":\"two-sets\",");
+	assert_contains(r.out, "{\"case\":\"concurrent-rw-writer\",\"engine\":\"mslot\",");
+	lines = lines_with(r.out, "\"skipped\":");
+	assert_json(lines, "case engine layout slots skipped",
+		    "o['slots'] == (0 if o['case'] == 'bare-call' else 12)");
+	free(lines);
+	run_free(&r);
+}
+
+static void bench_draws_what_it_measured(void **state)
+{
+	char *const name = run_file("", 0, ".svg");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "table2021", "hva", "--slots", "5,40,41,9",
+					  "--engine", "mslot,mslot-scalar,array,two-sets",
+					  "--repetitions", "1", "--svg", name, NULL});
+	if (r.status != 0)
+		fail_msg("exit %d: %s", r.status, r.err);
+	run_free(&r);
+	assert_non_null(getenv("MSLOT_SVG_BOXES"));
+	run_program(&r, getenv("MSLOT_PYTHON"),
+		    (const char *const[]){getenv("MSLOT_SVG_BOXES"), name, NULL}, "");
+	if (r.status != 0)
+		fail_msg("%s", r.err);
+	run_free(&r);
+	run_unlink(name);
+}
+
+static void bench_drawings_that_cannot_be_are_failures(void **state)
 {
 	struct run r;
 
 	(void)state;
-	run_cli(&r, (const char *const[]){"bench", "memory", "--json", NULL});
-	assert_int_equal(r.status, 0);
-	assert_json(r.out, "case engine layout slots value min max unit",
-		    "o['case'] == 'floor' or o['case'] == 'memory' and o['unit'] == 'bytes' and "
-		    "o['slots'] in (0, 1, 30, 32764) and o['value'] >= 40 * o['slots']");
+	run_cli(&r, (const char *const[]){"bench", "memory", "--slots", "3", "--engine", "mslot",
+					  "--svg", "/nonexistent/a.svg", NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "mslot bench: /nonexistent/a.svg: cannot write: ");
 	run_free(&r);
-	run_cli(&r, (const char *const[]){"bench", "lookup-id", "--slots", "7", NULL});
-	assert_int_equal(r.status, 0);
-	assert_contains(r.out, "lookup-id");
-	assert_null(strstr(r.out, "lookup-gpa"));
+	run_cli(&r, (const char *const[]){"bench", "bare-call", "--engine", "mslot", "--svg",
+					  "/nonexistent/a.svg", "--repetitions", "1", NULL});
+	assert_int_equal(r.status, 1);
+	assert_contains(r.err, "nothing was measured that has slots");
 	run_free(&r);
 }
 
@@ -272,7 +374,10 @@ int main(void)
 	    cmocka_unit_test(oracle_json_is_one_object_for_the_whole_run),
 	    cmocka_unit_test(wrong_answers_are_counted_and_the_first_has_its_history),
 	    cmocka_unit_test(bench_json_has_exactly_the_fields_of_its_contract),
-	    cmocka_unit_test(bench_cases_can_be_chosen),
+	    cmocka_unit_test(bench_cases_engines_and_layouts_can_be_chosen),
+	    cmocka_unit_test(bench_all_runs_every_case),
+	    cmocka_unit_test(bench_draws_what_it_measured),
+	    cmocka_unit_test(bench_drawings_that_cannot_be_are_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

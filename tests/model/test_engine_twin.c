@@ -22,7 +22,8 @@
 #include "engines/two_sets.h"
 #include "rng.h"
 
-static const struct engine *const engines[] = {&engine_array, &engine_two_sets};
+static const struct engine *const engines[] = {&engine_mslot, &engine_mslot_scalar, &engine_array,
+					       &engine_two_sets};
 
 #define LIMIT 150u       /* ids: more than buckets of two_sets.c */
 #define MAX_PAGES 24u    /* of a slot */

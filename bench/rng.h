@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rng.h - a seeded generator (splitmix64): the same seed gives the same run everywhere. */
-#ifndef MSLOT_CLI_RNG_H
-#define MSLOT_CLI_RNG_H
+#ifndef MSLOT_BENCH_RNG_H
+#define MSLOT_BENCH_RNG_H
 
 #include <stdint.h>
 
@@ -24,4 +24,4 @@ static inline uint64_t rng_below(struct rng *r, uint64_t n)
 	return rng_next(r) % n;
 }
 
-#endif /* MSLOT_CLI_RNG_H */
+#endif /* MSLOT_BENCH_RNG_H */

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* cases.c - the list of cases and what each needs of an engine; see cases.h. */
+#include "cases.h"
+
+#define NS "ns/op"
+
+bool case_has_find(const struct engine *e)
+{
+	return e->find != NULL && e->token_of != NULL;
+}
+
+bool case_has_dependent(const struct engine *e)
+{
+	return e->find_dependent != NULL && e->token_of != NULL;
+}
+
+bool case_has_local(const struct engine *e)
+{
+	return e->find_local != NULL && e->token_of != NULL;
+}
+
+bool case_has_section(const struct engine *e)
+{
+	return e->find_section != NULL && e->token_of != NULL;
+}
+
+bool case_has_hva(const struct engine *e)
+{
+	return e->find_hva != NULL && e->token_of != NULL;
+}
+
+bool case_has_id(const struct engine *e)
+{
+	return e->find_id != NULL && e->token_of != NULL;
+}
+
+bool case_has_count_hva(const struct engine *e)
+{
+	return e->count_hva != NULL;
+}
+
+bool case_has_change(const struct engine *e)
+{
+	return e->set_flags != NULL || e->move != NULL;
+}
+
+bool case_has_change_and_section(const struct engine *e)
+{
+	return case_has_change(e) && case_has_section(e);
+}
+
+bool case_has_batch(const struct engine *e)
+{
+	return e->batch_flags != NULL;
+}
+
+bool case_has_move(const struct engine *e)
+{
+	return e->move != NULL;
+}
+
+bool case_has_move_and_section(const struct engine *e)
+{
+	return case_has_move(e) && case_has_section(e);
+}
+
+bool case_has_memory(const struct engine *e)
+{
+	return e->memory != NULL;
+}
+
+bool case_has_insert(const struct engine *e)
+{
+	return e->insert != NULL;
+}
+
+bool case_has_fill(const struct engine *e)
+{
+	return e->fill != NULL;
+}
+
+const struct bench_case bench_cases[] = {
+    {.name = "lookup-random",
+     .what = "slot at a random guest address",
+     .unit = NS,
+     .flags = CASE_QUICK,
+     .offered = case_has_find,
+     .run = case_lookup_random},
+    {.name = "lookup-dependent",
+     .what = "slot at a guest address made of the answer before",
+     .unit = NS,
+     .offered = case_has_dependent,
+     .run = case_lookup_dependent},
+    {.name = "lookup-local",
+     .what = "64 addresses in one slot, then in another, with a hint",
+     .unit = NS,
+     .offered = case_has_local,
+     .run = case_lookup_local},
+    {.name = "lookup-sequential",
+     .what = "rising guest addresses",
+     .unit = NS,
+     .offered = case_has_find,
+     .run = case_lookup_sequential},
+    {.name = "lookup-miss",
+     .what = "guest addresses without a slot",
+     .unit = NS,
+     .offered = case_has_find,
+     .run = case_lookup_miss},
+    {.name = "section",
+     .what = "enter, look up a random guest address, leave",
+     .unit = NS,
+     .flags = CASE_QUICK,
+     .offered = case_has_section,
+     .run = case_section},
+    {.name = "hva",
+     .what = "slots at a random host address",
+     .unit = NS,
+     .flags = CASE_QUICK,
+     .offered = case_has_hva,
+     .run = case_hva},
+    {.name = "id",
+     .what = "slot of a random id",
+     .unit = NS,
+     .flags = CASE_QUICK,
+     .offered = case_has_id,
+     .run = case_id},
+    {.name = "edit",
+     .what = "publish one changed slot",
+     .unit = NS,
+     .flags = CASE_QUICK | CASE_EDITS,
+     .offered = case_has_change,
+     .run = case_edit},
+    {.name = "edit-busy-reader",
+     .what = "publish one changed slot beside a reader: median",
+     .unit = NS,
+     .flags = CASE_EDITS | CASE_THREADS,
+     .offered = case_has_change_and_section,
+     .run = case_edit_busy},
+    {.name = "edit-busy-p99",
+     .what = "publish one changed slot beside a reader: 99th percentile",
+     .unit = NS,
+     .flags = CASE_EDITS | CASE_THREADS,
+     .offered = case_has_change_and_section,
+     .run = case_edit_busy_p99},
+    {.name = "batch",
+     .what = "publish 64 changed slots at once (all where fewer)",
+     .unit = NS,
+     .flags = CASE_EDITS,
+     .offered = case_has_batch,
+     .run = case_batch},
+    {.name = "replace",
+     .what = "other slots for the whole map in one publish",
+     .unit = "ms",
+     .flags = CASE_OTHER | CASE_EDITS,
+     .offered = case_has_fill,
+     .run = case_replace},
+    {.name = "setup",
+     .what = "insert all slots one by one",
+     .unit = "ms",
+     .flags = CASE_EMPTY | CASE_2021,
+     .offered = case_has_insert,
+     .run = case_setup},
+    {.name = "setup-one",
+     .what = "all slots in one publish",
+     .unit = "ms",
+     .flags = CASE_EMPTY,
+     .offered = case_has_fill,
+     .run = case_setup_one},
+    {.name = "memory",
+     .what = "bytes of the map",
+     .unit = "bytes",
+     .flags = CASE_QUICK | CASE_ONCE,
+     .offered = case_has_memory,
+     .run = case_memory},
+    {.name = "concurrent-2r",
+     .what = "section in two threads at once: each one's time",
+     .unit = NS,
+     .offered = case_has_section,
+     .run = case_concurrent_2r},
+    {.name = "concurrent-rw",
+     .what = "section beside a writer that never pauses",
+     .unit = NS,
+     .second = "concurrent-rw-writer",
+     .second_what = "an edit of that writer, wall clock",
+     .flags = CASE_EDITS | CASE_THREADS,
+     .offered = case_has_change_and_section,
+     .run = case_concurrent_rw},
+    {.name = "concurrent-paced",
+     .what = "section beside one edit a millisecond",
+     .unit = NS,
+     .flags = CASE_EDITS | CASE_THREADS,
+     .offered = case_has_change_and_section,
+     .run = case_concurrent_paced},
+    {.name = "move-active",
+     .what = "move a slot while a thread looks it up",
+     .unit = NS,
+     .flags = CASE_EDITS | CASE_THREADS | CASE_2021,
+     .offered = case_has_move_and_section,
+     .run = case_move_active},
+    {.name = "move-inactive",
+     .what = "move a slot that nobody looks up",
+     .unit = NS,
+     .flags = CASE_EDITS | CASE_2021,
+     .offered = case_has_move,
+     .run = case_move_inactive},
+    {.name = "map",
+     .what = "look up page after page of the guest",
+     .unit = NS,
+     .flags = CASE_2021,
+     .offered = case_has_find,
+     .run = case_map},
+    {.name = "unmap",
+     .what = "slots of two host pages, pair after pair",
+     .unit = NS,
+     .flags = CASE_2021,
+     .offered = case_has_count_hva,
+     .run = case_unmap},
+    {.name = "unmap-2m",
+     .what = "slots of 2 MiB of host memory",
+     .unit = NS,
+     .flags = CASE_2021,
+     .offered = case_has_count_hva,
+     .run = case_unmap_2m},
+    {.name = "bare-call",
+     .what = "the cheapest system call of the engine",
+     .unit = NS,
+     .flags = CASE_BARE,
+     .offered = case_has_insert,
+     .run = case_bare_call},
+};
+
+const size_t bench_ncases = sizeof(bench_cases) / sizeof(bench_cases[0]);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* cases.h - the cases by file, and what they share; the list is in cases.c. */
+#ifndef MSLOT_BENCH_CASES_H
+#define MSLOT_BENCH_CASES_H
+
+#include "runner.h"
+
+/* Engines can offer a case when all functions it needs are there. */
+bool case_has_find(const struct engine *e);
+bool case_has_dependent(const struct engine *e);
+bool case_has_local(const struct engine *e);
+bool case_has_section(const struct engine *e);
+bool case_has_hva(const struct engine *e);
+bool case_has_id(const struct engine *e);
+bool case_has_count_hva(const struct engine *e);
+bool case_has_change(const struct engine *e);
+bool case_has_change_and_section(const struct engine *e);
+bool case_has_batch(const struct engine *e);
+bool case_has_move(const struct engine *e);
+bool case_has_move_and_section(const struct engine *e);
+bool case_has_memory(const struct engine *e);
+bool case_has_insert(const struct engine *e);
+bool case_has_fill(const struct engine *e);
+
+/* case_lookup.c */
+enum bench_outcome case_lookup_random(struct bench_subject *s, double value[2]);
+enum bench_outcome case_lookup_dependent(struct bench_subject *s, double value[2]);
+enum bench_outcome case_lookup_local(struct bench_subject *s, double value[2]);
+enum bench_outcome case_lookup_sequential(struct bench_subject *s, double value[2]);
+enum bench_outcome case_lookup_miss(struct bench_subject *s, double value[2]);
+enum bench_outcome case_section(struct bench_subject *s, double value[2]);
+enum bench_outcome case_hva(struct bench_subject *s, double value[2]);
+enum bench_outcome case_id(struct bench_subject *s, double value[2]);
+enum bench_outcome case_map(struct bench_subject *s, double value[2]);
+enum bench_outcome case_unmap(struct bench_subject *s, double value[2]);
+enum bench_outcome case_unmap_2m(struct bench_subject *s, double value[2]);
+
+/* case_edit.c */
+enum bench_outcome case_edit(struct bench_subject *s, double value[2]);
+enum bench_outcome case_batch(struct bench_subject *s, double value[2]);
+enum bench_outcome case_replace(struct bench_subject *s, double value[2]);
+enum bench_outcome case_setup(struct bench_subject *s, double value[2]);
+enum bench_outcome case_setup_one(struct bench_subject *s, double value[2]);
+enum bench_outcome case_memory(struct bench_subject *s, double value[2]);
+enum bench_outcome case_move_inactive(struct bench_subject *s, double value[2]);
+enum bench_outcome case_bare_call(struct bench_subject *s, double value[2]);
+
+/* case_threads.c */
+enum bench_outcome case_edit_busy(struct bench_subject *s, double value[2]);
+enum bench_outcome case_edit_busy_p99(struct bench_subject *s, double value[2]);
+enum bench_outcome case_concurrent_2r(struct bench_subject *s, double value[2]);
+enum bench_outcome case_concurrent_rw(struct bench_subject *s, double value[2]);
+enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2]);
+enum bench_outcome case_move_active(struct bench_subject *s, double value[2]);
+
+/* The slot that is moved. */
+size_t case_moved_slot(const struct bench_subject *s);
+
+/* The sum of tokens of the first n addresses of a trail. */
+uint64_t case_expected(const struct bench_subject *s, enum bench_trail trail, size_t n);
+
+#endif /* MSLOT_BENCH_CASES_H */

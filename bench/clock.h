@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* clock.h - the CPU time of the calling thread and the wall clock, in nanoseconds. */
+#ifndef MSLOT_BENCH_CLOCK_H
+#define MSLOT_BENCH_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t clock_wall_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+static inline uint64_t clock_cpu_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+#endif /* MSLOT_BENCH_CLOCK_H */
