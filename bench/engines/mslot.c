@@ -258,10 +258,15 @@ static uint64_t find_local(struct engine_map *m, const uint64_t *gpa, size_t n)
 {
 	const struct mslot_snapshot *const snap = mslot_enter(m->map);
 	struct mslot_hint hint = {0};
+	const struct mslot_slot *slot;
 	uint64_t sum = 0;
 
-	for (size_t k = 0; k < n; k++)
-		sum += (uintptr_t)mslot_find_hint(snap, 0, gpa[k], &hint);
+	for (size_t k = 0; k < n; k++) {
+		slot = mslot_hint_slot(snap, 0, gpa[k], &hint);
+		if (!slot)
+			slot = mslot_find_hint(snap, 0, gpa[k], &hint);
+		sum += (uintptr_t)slot;
+	}
 	mslot_leave(snap);
 	return sum;
 }

@@ -350,6 +350,33 @@ struct mslot_hint {
 	uint32_t space;
 };
 
+/* How a snapshot begins: for mslot_hint_slot() alone. */
+struct mslot_snapshot_head {
+	uint64_t reserved[2];
+	uint64_t serial;
+};
+
+/*
+ * mslot_hint_slot() - the slot that a hint remembers, if it has an address. Inline.
+ *   snap, space, gpa   as in mslot_find()
+ *   hint               the caller's
+ * Returns the slot, or NULL: the hint does not tell, which does not mean that there is none.
+ * Context, Lifetime: as mslot_find().
+ */
+static inline const struct mslot_slot *mslot_hint_slot(const struct mslot_snapshot *snap,
+						       uint32_t space, uint64_t gpa,
+						       const struct mslot_hint *hint)
+{
+	const struct mslot_snapshot_head *head =
+	    (const struct mslot_snapshot_head *)(const void *)snap;
+
+	/* The serial too: the slot of another snapshot may be gone. */
+	return hint->serial == head->serial && gpa - hint->gpa < hint->len_bytes &&
+		       hint->space == space
+		   ? hint->slot
+		   : NULL;
+}
+
 /*
  * mslot_find() - the slot at a guest-physical address.
  *   snap    snapshot entered or held
@@ -366,7 +393,7 @@ MSLOT_API const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap,
  * mslot_find_hint() - the slot at a guest-physical address, by way of the last one found.
  *   snap, space, gpa   as in mslot_find()
  *   hint               the caller's; updated when a slot is found
- * Returns, Context, Lifetime: as mslot_find().
+ * Returns, Context, Lifetime: as mslot_find(). mslot_hint_slot() first saves the call.
  */
 MSLOT_API const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap,
 						   uint32_t space, uint64_t gpa,

@@ -175,8 +175,7 @@ static int build(struct commit *c)
 	next->npages = c->npages;
 	next->nspaces = old->nspaces;
 	next->page_shift = old->page_shift;
-	next->find = old->find;
-	next->find_gpa = old->find_gpa;
+	next->finders = old->finders;
 	next->transient = true;
 	return build_indexes(c);
 }

@@ -120,8 +120,7 @@ void snapshot_init_indexes(struct mslot_snapshot *snap)
 		index_root_init(&snap->gfn[space], snap->map->index_kind, false);
 	index_root_init(&snap->id, snap->map->index_kind, false);
 	index_ranges_init(&snap->hva, snap->map->index_kind, slot_tie);
-	snap->find = snap->map->find;
-	snap->find_gpa = snap->map->find_gpa;
+	snap->finders = snap->map->finders;
 }
 
 /*
@@ -143,8 +142,7 @@ static void choose_index(struct mslot_map *map)
 		map->index_kind = INDEX_TREE;
 #endif
 	wanted = wanted < best ? wanted : best;
-	map->find = index_finder(map->index_kind, wanted);
-	map->find_gpa = find_gpa_for(map->index_kind, wanted);
+	map->finders = finders_for(map->index_kind, wanted);
 }
 
 static void snapshot_init(struct mslot_map *map, struct mslot_snapshot *snap)

@@ -83,8 +83,12 @@ uint64_t mslot_snapshot_npages(const struct mslot_snapshot *snap)
 
 const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa)
 {
-	return snap->find_gpa(snap, space, gpa);
+	return snap->finders.gpa(snap, space, gpa);
 }
+
+_Static_assert(offsetof(struct mslot_snapshot, serial) ==
+		   offsetof(struct mslot_snapshot_head, serial),
+	       "the serial is where mslot_hint_slot() looks for it");
 
 /* The slow way, of its own so that the fast one saves no registers. */
 static __attribute__((noinline)) const struct mslot_slot *
@@ -107,18 +111,16 @@ find_and_note(const struct mslot_snapshot *snap, uint32_t space, uint64_t gpa,
 const struct mslot_slot *mslot_find_hint(const struct mslot_snapshot *snap, uint32_t space,
 					 uint64_t gpa, struct mslot_hint *hint)
 {
-	/* The serial too: the slot of another snapshot may be gone. */
-	if (hint->serial == snap->serial && gpa - hint->gpa < hint->len_bytes &&
-	    hint->space == space)
-		return hint->slot;
-	return find_and_note(snap, space, gpa, hint);
+	const struct mslot_slot *slot = mslot_hint_slot(snap, space, gpa, hint);
+
+	return slot ? slot : find_and_note(snap, space, gpa, hint);
 }
 
 const struct mslot_slot *mslot_find_id(const struct mslot_snapshot *snap, struct mslot_key key)
 {
 	if (key.space >= snap->nspaces)
 		return NULL;
-	return snap->find(&snap->id, slot_name(key.space, key.id));
+	return snap->finders.find(&snap->id, slot_name(key.space, key.id));
 }
 
 const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, uint32_t space,
@@ -202,23 +204,7 @@ const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
 size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,
 		      const struct mslot_slot **slots, size_t nslots)
 {
-	uint64_t frame = hva >> snap->page_shift;
-	const struct mslot_slot *slot;
-	struct index_ranges_cursor cur;
-	struct index_entry entry;
-	size_t n = 0;
-
-	if (snap->hva.rest.count == 0) {
-		slot = snap->find(&snap->hva.apart, frame);
-		if (slot && nslots > 0)
-			slots[0] = slot;
-		return slot != NULL;
-	}
-	index_ranges_cursor_init(&cur, &snap->hva, frame, frame + 1);
-	for (; index_ranges_cursor_next(&cur, &entry); n++)
-		if (n < nslots)
-			slots[n] = entry.item;
-	return n;
+	return snap->finders.hva(snap, hva, slots, nslots);
 }
 
 /* One segment of a span: what of [gpa, gpa + left) lies in the slot at gpa. */

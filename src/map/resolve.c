@@ -370,7 +370,7 @@ static void claim_name(struct commit *c, uint32_t edit, uint64_t name)
 
 	claim->edit = edit;
 	claim->change = NO_CHANGE;
-	claim->slot = name < INDEX_RADIX_LIMIT ? c->old->find(&c->old->id, name) : NULL;
+	claim->slot = name < INDEX_RADIX_LIMIT ? c->old->finders.find(&c->old->id, name) : NULL;
 	/* It is looked at soon. That lookups stand close together is what makes them overlap. */
 	__builtin_prefetch(claim->slot);
 	c->by_name[c->nclaims] = (struct sort_item){.key = name, .value = c->nclaims};

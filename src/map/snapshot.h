@@ -16,10 +16,15 @@
 #include "index/ranges.h"
 #include "map/slot.h"
 
-/* mslot_find(), for one kind of index and one vector width. */
-typedef const struct mslot_slot *find_gpa_fn(const struct mslot_snapshot *snap, uint32_t space,
-					     uint64_t gpa);
-find_gpa_fn *find_gpa_for(enum index_kind kind, enum index_simd simd);
+/* Lookups for one kind of index and one vector width. */
+struct finders {
+	index_find_fn *find; /* in any index without overlaps */
+	const struct mslot_slot *(*gpa)(const struct mslot_snapshot *snap, uint32_t space,
+					uint64_t gpa); /* mslot_find() */
+	size_t (*hva)(const struct mslot_snapshot *snap, uint64_t hva,
+		      const struct mslot_slot **slots, size_t nslots); /* mslot_find_hva() */
+};
+struct finders finders_for(enum index_kind kind, enum index_simd simd);
 
 /* Nodes on their way out: index nodes and snapshots, and slots (which drop their region). */
 struct retired_lists {
@@ -48,17 +53,15 @@ struct retired {
 /* One version of the whole map. Nothing in it changes after the publish. */
 struct mslot_snapshot {
 	struct pool_link link; /* birth = generation */
+	uint64_t serial;       /* unique in the process: key of hints; see mslot_snapshot_head */
 	struct mslot_map *map;
 	uint64_t generation;
-	uint64_t serial; /* unique in the process: key of hints */
 	uint64_t npages;
 	uint64_t bytes; /* this struct, all slots, all index nodes */
 	uint16_t nspaces;
 	uint8_t page_shift;
 	bool transient; /* never to be held: not published yet, or made for a replay */
-	/* Lookups for the processor's vector width, in indexes without overlaps. */
-	index_find_fn *find;
-	find_gpa_fn *find_gpa;
+	struct finders finders;
 	struct index_root id;    /* slot name -> slot */
 	struct index_ranges hva; /* (hva, slot name) -> slot; ranges of host pages */
 
@@ -105,8 +108,7 @@ struct mslot_map {
 	_Alignas(64) struct mslot_map_options opt; /* constant after creation */
 	struct mslot_region kvm_region;            /* unowned; offset = hva */
 	enum index_kind index_kind;                /* of all indexes; constant, like these */
-	index_find_fn *find;
-	find_gpa_fn *find_gpa;
+	struct finders finders;
 
 	/* Writer mutex and what it protects. */
 	pthread_mutex_t writer;

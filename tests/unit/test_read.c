@@ -87,6 +87,7 @@ static void find_is_exact_at_every_edge(void **state)
 		assert_int_equal(which(f, mslot_find(f->snap, 0, gpa)), rows[i].found);
 		assert_int_equal(which(f, mslot_find_hint(f->snap, 0, gpa, &hint)), rows[i].found);
 		assert_int_equal(which(f, mslot_find_hint(f->snap, 0, gpa, &hint)), rows[i].found);
+		assert_int_equal(which(f, mslot_hint_slot(f->snap, 0, gpa, &hint)), rows[i].found);
 		assert_int_equal(which(f, mslot_find_nearest(f->snap, 0, gpa, MSLOT_AT_OR_BELOW)),
 				 rows[i].below);
 		assert_int_equal(which(f, mslot_find_nearest(f->snap, 0, gpa, MSLOT_AT_OR_ABOVE)),
