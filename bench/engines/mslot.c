@@ -80,7 +80,11 @@ static struct engine_map *create_scalar(uint32_t limit)
 
 static const char *avx2_absent(void)
 {
-	return __builtin_cpu_supports("avx2") ? NULL : "the processor has no AVX2";
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx2"))
+		return NULL;
+#endif
+	return "the processor has no AVX2";
 }
 
 /* ---- Edits ----------------------------------------------------------------- */
