@@ -61,7 +61,8 @@ static const uint64_t sizes[NSHAPES] = {17, 900, 3000, 1500, 1200, 2500, 1200, 6
 struct twin {
 	enum shape shape;
 	uint64_t seed, rng, batch;
-	uint64_t singles; /* batches of one change that were applied by index_replace() */
+	uint64_t singles;   /* batches of one change that were applied by index_replace() */
+	uint64_t retargets; /* and of changed items alone, of several */
 	struct pool pool;
 	struct version kept[KEPT]; /* ring; the newest at batch % KEPT */
 	struct naive_index work;   /* the next version, in the making */
@@ -320,6 +321,13 @@ static void make_batch(struct twin *tw)
 		derive_edits(tw, false);
 		return;
 	}
+	if (tw->work.n > 0 && pick(tw, 8) == 0) {
+		/* Other items, a few or many, in the ranges that there are. */
+		for (n = 2 + pick(tw, pick(tw, 2) ? 4 : 1 + most / 4); n > 0; n--)
+			tw->work.entry[pick(tw, tw->work.n)].item = random_item(tw);
+		derive_edits(tw, true);
+		return;
+	}
 	if (tw->batch % 150 < 8 || tw->work.n < most / 8)
 		n += pick(tw, 1 + most / 2);
 	if (pick(tw, 400) == 0)
@@ -421,6 +429,18 @@ static void check_built(struct twin *tw)
 
 /* ---- Steps ------------------------------------------------------------------ */
 
+/* Does nothing change but items? */
+static bool keeps_shape(const struct index_swap *swap)
+{
+	size_t i;
+
+	for (i = 0; i < swap->ncut && i < swap->nput; i++)
+		if (swap->cut[i].start != swap->put[i].start ||
+		    swap->cut[i].end != swap->put[i].end)
+			return false;
+	return swap->ncut == swap->nput;
+}
+
 /* The edits of a batch, or what goes and what comes, in turn. */
 static int apply(struct twin *tw, struct index_batch *batch, const struct naive_index *naive,
 		 const struct index_root *in, struct index_root *out)
@@ -432,6 +452,7 @@ static int apply(struct twin *tw, struct index_batch *batch, const struct naive_
 		return index_apply(batch, in, tw->edits, tw->nedits, out);
 	swap = nindex_swap(naive, tw->edits, tw->nedits);
 	tw->singles += swap.ncut <= 1 && swap.nput <= 1;
+	tw->retargets += swap.nput > 1 && keeps_shape(&swap);
 	err = index_replace(batch, in, &swap, out);
 	nindex_swap_fini(&swap);
 	return err;
@@ -552,10 +573,17 @@ static void run(struct twin *tw, uint64_t batches)
 	pool_fini(&tw->pool);
 	free(tw->edits);
 	printf("radix_twin: %s: %" PRIu64 " batches, %" PRIu64 " edits, up to %" PRIu64
-	       " entries, height %" PRIu64 ", %" PRIu64 " single changes, %" PRIu64 " refusals\n",
-	       names[tw->shape], batches, edits, largest, height, tw->singles, tw->refusals);
+	       " entries, height %" PRIu64 ", %" PRIu64 " single changes, %" PRIu64
+	       " of items alone, %" PRIu64 " refusals\n",
+	       names[tw->shape], batches, edits, largest, height, tw->singles, tw->retargets,
+	       tw->refusals);
 	if (batches >= 500 && tw->singles < 20) {
 		fprintf(stderr, "radix_twin: %s: hardly any single changes\n", names[tw->shape]);
+		exit(1);
+	}
+	if (batches >= 500 && tw->retargets < 10) {
+		fprintf(stderr, "radix_twin: %s: hardly any changes of items alone\n",
+			names[tw->shape]);
 		exit(1);
 	}
 }

@@ -2,7 +2,8 @@
 /*
  * update.h - what the parts of radix_apply() share, private to src/index/radix: build.c
  * makes and gives up nodes and lays ranges out in a directory, apply.c carries edits down
- * to the leaves they meet, one.c takes the short way for one edit.
+ * to the leaves they meet, one.c takes the short way for one edit, retarget.c that for
+ * edits which change nothing but items.
  */
 #ifndef MSLOT_INDEX_RADIX_UPDATE_H
 #define MSLOT_INDEX_RADIX_UPDATE_H
@@ -98,6 +99,14 @@ int radix_build(struct radix_update *up, struct ranges ranges, uint64_t lo, uint
  */
 int radix_apply_one(struct radix_update *up, const struct index_root *in,
 		    const struct index_range *cut, const struct index_range *put, uint64_t *word);
+
+/* ---- retarget.c ---- */
+
+/* Does every range come back as it goes, but for its item? */
+bool radix_keeps_shape(struct ranges cut, struct ranges put);
+/* Another item for n > 0 ranges of an index, which keep their places. Returns 0 or -ENOMEM. */
+int radix_retarget(struct radix_update *up, const struct index_root *in, struct ranges put,
+		   uint64_t *word);
 
 /* First and last key + 1 that lead to slots first to last of a frame's directory. */
 static inline uint64_t frame_lo(const struct frame *f, unsigned int first)
