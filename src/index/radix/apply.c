@@ -173,8 +173,9 @@ static const struct radix_leaf *leaf_in(const struct frame *f, unsigned int slot
 	return word_is_dir(word) ? NULL : word_leaf(word);
 }
 
-/* Take in the leaf before slot *first if it has few ranges. Returns how many there are then. */
-static size_t join_before(struct frame *f, unsigned int *first, struct index_range *range, size_t n)
+/* Take in the leaf before slot *first if both have few ranges. Returns how many there are then. */
+static size_t join_before(struct frame *f, unsigned int *first, struct index_range *range, size_t n,
+			  size_t limit)
 {
 	const struct radix_leaf *leaf = *first > 0 ? leaf_in(f, *first - 1) : NULL;
 	size_t more;
@@ -182,7 +183,7 @@ static size_t join_before(struct frame *f, unsigned int *first, struct index_ran
 	if (!leaf)
 		return n;
 	more = leaf->count - (size_t)(leaf_start(leaf, leaf->count - 1u) == range[0].start);
-	if (n + more > RADIX_LEAF_MERGE)
+	if (n + more > limit)
 		return n;
 	memmove(range + more, range, n * sizeof(*range));
 	n += more;
@@ -195,7 +196,7 @@ static size_t join_before(struct frame *f, unsigned int *first, struct index_ran
 
 /* The same with the leaf behind slot *last, unless edits are yet to come to it. */
 static size_t join_behind(struct frame *f, unsigned int *last, struct edits edits,
-			  struct index_range *range, size_t n)
+			  struct index_range *range, size_t n, size_t limit)
 {
 	const struct radix_leaf *leaf =
 	    *last + 1 < dir_slots(f->dir) ? leaf_in(f, *last + 1) : NULL;
@@ -206,7 +207,7 @@ static size_t join_behind(struct frame *f, unsigned int *last, struct edits edit
 		return n;
 	shared = leaf_start(leaf, 0) == range[n - 1].start;
 	far = dir_run_last(f->dir, *last + 1);
-	if (n + leaf->count - shared > RADIX_LEAF_MERGE ||
+	if (n + leaf->count - shared > limit ||
 	    edits_meet(edits, frame_hi(f, *last), frame_hi(f, far)))
 		return n;
 	n += leaf_ranges(leaf, range + n - shared) - shared;
@@ -223,17 +224,22 @@ static int settle_run(struct frame *f, unsigned int first, unsigned int last, st
 		      struct ranges ranges, uint64_t *at)
 {
 	struct index_range *range = (struct index_range *)(uintptr_t)ranges.at;
-	size_t n = ranges.n;
+	size_t n = ranges.n, limit = 0;
 
 	if (n == 0) {
 		*at = frame_hi(f, last);
 		leave_gap(f, first, last);
 		return 0;
 	}
-	if (n < RADIX_LEAF_MERGE) {
-		n = join_before(f, &first, range, n);
-		n = join_behind(f, &last, edits, range, n);
-	}
+	/* One leaf too full makes three of two rather than two of one: leaves stay fuller. */
+	if (n < RADIX_LEAF_MERGE)
+		limit = RADIX_LEAF_MERGE;
+	else if (n > RADIX_LEAF_MAX && f->edge == 0)
+		limit = RADIX_LEAF_SHARE;
+	if (n < limit)
+		n = join_before(f, &first, range, n, limit);
+	if (n < limit)
+		n = join_behind(f, &last, edits, range, n, limit);
 	*at = frame_hi(f, last);
 	return radix_place(f, first, last, range, n);
 }

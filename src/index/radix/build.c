@@ -2,8 +2,8 @@
 /*
  * build.c - new nodes of the radix index, and which ranges share one.
  *
- * Ranges that do not fit one leaf are cut at a slot border: near the middle when they are
- * few, else so that leaves are full; where the one too many was added at an edge, the
+ * Ranges that do not fit one leaf are cut at slot borders, so that as few leaves as can be
+ * have them evenly; where the one too many was added at an edge, the
  * others stay together, so that insertion in order leaves full leaves behind. Where one slot alone
  * has too many, the directory doubles its slots; at 2^7 of them that slot gets a directory of its
  * own, whose window fits the ranges in it.
@@ -192,6 +192,9 @@ static int double_slots(struct frame *f)
 	return 0;
 }
 
+/* Slots of so many bits or more double to save a leaf only if there are leaves for them. */
+#define FEW_SLOTS_BITS 5u
+
 /* Ranges that do not fit a leaf, all in one slot of those from first to last. */
 static int place_in_slot(struct frame *f, unsigned int first, unsigned int last,
 			 struct ranges ranges)
@@ -226,13 +229,12 @@ static size_t starts_before(const struct radix_dir *dir, unsigned int slot, stru
 static unsigned int cut_slot(const struct frame *f, struct ranges ranges, unsigned int low,
 			     unsigned int high)
 {
-	size_t want = RADIX_LEAF_MAX, here, next;
+	size_t leaves = (ranges.n + RADIX_LEAF_MAX - 1) / RADIX_LEAF_MAX;
+	size_t want = (ranges.n + leaves - 1) / leaves, here, next;
 	unsigned int slot;
 
 	if (ranges.n == RADIX_LEAF_MAX + 1 && f->edge != 0)
 		want = f->edge > 0 ? ranges.n - 1 : 1;
-	else if (ranges.n < 2 * (size_t)RADIX_LEAF_MAX)
-		want = (ranges.n + 1) / 2;
 	slot = dir_slot(f->dir, ranges.at[want].start);
 	if (slot <= low)
 		return low + 1;
@@ -241,6 +243,34 @@ static unsigned int cut_slot(const struct frame *f, struct ranges ranges, unsign
 	here = starts_before(f->dir, slot, ranges, want);
 	next = starts_before(f->dir, slot + 1, ranges, want);
 	return next <= RADIX_LEAF_MAX && next - want < want - here ? slot + 1 : slot;
+}
+
+static unsigned int count_runs(const struct radix_dir *dir)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < dir_slots(dir); i = dir_run_last(dir, i) + 1)
+		n++;
+	return n;
+}
+
+/*
+ * Would ranges that fit two leaves need three, for want of a slot border in between? Twice
+ * the slots cost less than a leaf where slots are few, and where there are many leaves for
+ * them others gain as well.
+ */
+static bool wants_finer_slots(const struct frame *f, struct ranges ranges, unsigned int cut)
+{
+	size_t left, right;
+
+	if (ranges.n > 2 * (size_t)RADIX_LEAF_MAX || f->dir->bits == RADIX_BITS_MAX ||
+	    f->dir->shift == 0)
+		return false;
+	if (f->dir->bits >= FEW_SLOTS_BITS && count_runs(f->dir) < dir_slots(f->dir) / 4)
+		return false;
+	left = starts_before(f->dir, cut, ranges, RADIX_LEAF_MAX);
+	right = ranges.n - left + (ranges.at[left - 1].end > dir_key(f->dir, cut));
+	return left > RADIX_LEAF_MAX || right > RADIX_LEAF_MAX;
 }
 
 int radix_place(struct frame *f, unsigned int first, unsigned int last,
@@ -264,6 +294,10 @@ int radix_place(struct frame *f, unsigned int first, unsigned int last,
 		if (low == high)
 			return place_in_slot(f, first, last, rest);
 		cut = cut_slot(f, rest, low, high);
+		if (wants_finer_slots(f, rest, cut)) {
+			err = double_slots(f);
+			return err ? err : radix_place(f, 2 * first, 2 * last + 1, rest.at, rest.n);
+		}
 		key = dir_key(f->dir, cut);
 		left = starts_before(f->dir, cut, rest, RADIX_LEAF_MAX);
 		err = radix_place(f, first, cut - 1, rest.at, left);

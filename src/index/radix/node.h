@@ -45,6 +45,7 @@
 #define RADIX_LEAF_MAX 15u
 #define RADIX_LEAF_STARTS 16u /* with the empty range behind them */
 #define RADIX_LEAF_MERGE 11u  /* neighbouring leaves with so few ranges together become one */
+#define RADIX_LEAF_SHARE 31u  /* with so few, neighbours share what is too many for one leaf */
 #define RADIX_BITS_MAX 7u
 #define RADIX_BITS_MIN 3u
 /* Directories on a path at most; each halves the keys of the one above, and more. */
