@@ -168,6 +168,24 @@ static bool overlaps_staying_slot(const struct commit *c, const struct change *c
 	return false;
 }
 
+static int refuse_overlap(struct commit *c, uint32_t blamed)
+{
+	if (blamed == MSLOT_NO_EDIT)
+		return 0;
+	return commit_refuse(c, -EEXIST, blamed, "overlaps another slot of its space");
+}
+
+/* Does the transaction change or delete every slot that there is? */
+static bool nothing_stays(const struct commit *c)
+{
+	uint64_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < c->nchanges; i++)
+		n += c->changes[i].before != NULL;
+	return n == c->old->id.count;
+}
+
 static int check_overlap(struct commit *c)
 {
 	uint32_t blamed = MSLOT_NO_EDIT, i;
@@ -177,6 +195,8 @@ static int check_overlap(struct commit *c)
 		blamed = overlap_among_results(c);
 	}
 
+	if (nothing_stays(c))
+		return refuse_overlap(c, blamed);
 	/*
 	 * Only earlier edits can still take the blame, and their results overlap no other
 	 * result: all their walks together see a slot that changes at most twice.
@@ -187,9 +207,7 @@ static int check_overlap(struct commit *c)
 		if (change->exists_after && overlaps_staying_slot(c, change))
 			blamed = change->edit;
 	}
-	if (blamed != MSLOT_NO_EDIT)
-		return commit_refuse(c, -EEXIST, blamed, "overlaps another slot of its space");
-	return 0;
+	return refuse_overlap(c, blamed);
 }
 
 int validate_gpa_limit(struct commit *c)

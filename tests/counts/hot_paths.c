@@ -244,11 +244,16 @@ static uint64_t find_miss(struct world *w, size_t n)
 
 static uint64_t find_hint(struct world *w, size_t n)
 {
+	const struct mslot_slot *slot;
 	uint64_t found = 0;
 	size_t k;
 
-	for (k = 0; k < n; k++)
-		found += mslot_find_hint(w->snap, 0, w->inside[k], &w->hint) != NULL;
+	for (k = 0; k < n; k++) {
+		slot = mslot_hint_slot(w->snap, 0, w->inside[k], &w->hint);
+		if (!slot)
+			slot = mslot_find_hint(w->snap, 0, w->inside[k], &w->hint);
+		found += slot != NULL;
+	}
 	return found;
 }
 
