@@ -269,6 +269,33 @@ static void test_bytes_for_each_entry(void **state)
 	drop(f, &one_by_one);
 }
 
+/* Keys as dense as can be, such as ids: a run of 2^k slots is full or empty. */
+static void test_bytes_for_each_dense_entry(void **state)
+{
+	static const size_t sizes[] = {30, 509, 4096, LARGEST};
+	struct fixture *f = *state;
+	size_t i, k, n;
+
+	for (k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		struct index_root root = radix_root();
+		struct index_edit *e;
+
+		n = sizes[k];
+		e = malloc(n * sizeof(*e));
+		assert_non_null(e);
+		for (i = 0; i < n; i++)
+			e[i] = put(i, i + 1, 0, item(i));
+		shuffle(f, e, n);
+		for (i = 0; i < n; i++)
+			edit(f, &root, &e[i], 1);
+		assert_null(index_check(&root));
+		print_message("%zu: %.1f bytes an entry\n", n, (double)root.bytes / (double)n);
+		assert_in_range(root.bytes, n * 16, n * 45);
+		free(e);
+		drop(f, &root);
+	}
+}
+
 /*
  * Of 4096 even ranges every 16th stays, the others go one by one: leaves join and what is
  * left costs in proportion, but for directories, which keep their slots.
@@ -439,6 +466,7 @@ int main(void)
 	    CASE(test_heights_and_windows),
 	    CASE(test_depth_is_bounded),
 	    CASE(test_bytes_for_each_entry),
+	    CASE(test_bytes_for_each_dense_entry),
 	    CASE(test_bytes_when_most_have_gone),
 	    CASE(test_single_edits_seldom_rebuild),
 	    CASE(test_an_outlier_by_turns_does_not_rebuild_each_time),
