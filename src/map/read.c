@@ -138,11 +138,11 @@ const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, u
 	return NULL;
 }
 
-/* An iteration: over one space by gfn, or over host pages. */
+/* An iteration: over one index, or over both that have the slots by host page. */
 struct iter {
-	bool by_hva;
+	bool merges;
 	union {
-		struct index_cursor gfn;
+		struct index_cursor one;
 		struct index_ranges_cursor hva;
 	};
 };
@@ -175,10 +175,10 @@ void mslot_iter_gpa(struct mslot_iter *iter, const struct mslot_snapshot *snap, 
 {
 	uint64_t end, start = pages_of(snap, range, &end);
 
-	iter_of(iter)->by_hva = false;
+	iter_of(iter)->merges = false;
 	if (space >= snap->nspaces)
 		end = 0;
-	index_cursor_init(&iter_of(iter)->gfn, &snap->gfn[space < snap->nspaces ? space : 0], start,
+	index_cursor_init(&iter_of(iter)->one, &snap->gfn[space < snap->nspaces ? space : 0], start,
 			  end);
 }
 
@@ -186,9 +186,14 @@ void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapshot *snap,
 		    struct mslot_range range)
 {
 	uint64_t end, start = pages_of(snap, range, &end);
+	struct iter *it = iter_of(iter);
 
-	iter_of(iter)->by_hva = true;
-	index_ranges_cursor_init(&iter_of(iter)->hva, &snap->hva, start, end);
+	/* Where no slots overlap one index has them all. */
+	it->merges = snap->hva.rest.count > 0;
+	if (it->merges)
+		index_ranges_cursor_init(&it->hva, &snap->hva, start, end);
+	else
+		index_cursor_init(&it->one, &snap->hva.apart, start, end);
 }
 
 const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
@@ -196,9 +201,9 @@ const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
 	struct iter *it = iter_of(iter);
 	struct index_entry entry;
 
-	if (it->by_hva)
+	if (it->merges)
 		return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
-	return index_cursor_next(&it->gfn, &entry) ? entry.item : NULL;
+	return index_cursor_next(&it->one, &entry) ? entry.item : NULL;
 }
 
 size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,

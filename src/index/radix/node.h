@@ -219,14 +219,21 @@ static inline struct index_entry leaf_entry(const struct radix_leaf *leaf, unsig
 	};
 }
 
+/* How many ranges start above a key. Without branches: where a key lies cannot be foretold. */
+static inline unsigned int leaf_starts_above(const struct radix_leaf *leaf, uint64_t at)
+{
+	unsigned int i, n = 0;
+
+	/* What is behind the ranges starts at 0. */
+	for (i = 0; i < RADIX_LEAF_STARTS; i++)
+		n += leaf->start[i] > at;
+	return n;
+}
+
 /* How many ranges start at or below `at`. */
 static inline unsigned int leaf_starts_up_to(const struct radix_leaf *leaf, uint64_t at)
 {
-	unsigned int above = 0;
-
-	while (above < leaf->count && leaf->start[above] > at)
-		above++;
-	return leaf->count - above;
+	return leaf->count - leaf_starts_above(leaf, at);
 }
 
 #endif /* MSLOT_INDEX_RADIX_NODE_H */

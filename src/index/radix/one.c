@@ -83,16 +83,6 @@ static void set_range(struct radix_leaf *leaf, unsigned int at, const struct ind
 	leaf->pair[at] = (struct radix_pair){range->end, range->item};
 }
 
-/* How many ranges start above a key. Without branches: where a key lies cannot be foretold. */
-static unsigned int starts_above(const struct radix_leaf *leaf, uint64_t at)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < RADIX_LEAF_STARTS; i++)
-		n += leaf->start[i] > at;
-	return n;
-}
-
 static void copy_some(struct radix_leaf *to, unsigned int at, const struct radix_leaf *from,
 		      unsigned int first, unsigned int n)
 {
@@ -112,7 +102,7 @@ static void clear_behind(struct radix_leaf *leaf)
 static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
 			const struct index_range *cut, const struct index_range *put)
 {
-	unsigned int out = cut ? starts_above(from, cut->start) : from->count, in, low, high;
+	unsigned int out = cut ? leaf_starts_above(from, cut->start) : from->count, in, low, high;
 
 	if (cut && put && cut->start == put->start) {
 		memcpy(to->start, from->start, sizeof(to->start));
@@ -120,7 +110,7 @@ static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
 		set_range(to, out, put);
 		return;
 	}
-	in = put ? starts_above(from, put->start) : from->count;
+	in = put ? leaf_starts_above(from, put->start) : from->count;
 	low = in < out ? in : out;
 	high = in < out ? out : in;
 	/* Below the first place nothing moves; between both by one, up or down; then by both. */

@@ -178,12 +178,10 @@ bool radix_cursor_next(struct index_cursor *cur, struct index_entry *out)
 		cur->leaf = NULL;
 		return false;
 	}
-	if (++cur->at == leaf->count) {
-		if (entry.end < cur->end)
-			seek(cur, entry.end);
-		else
-			cur->leaf = NULL;
-	}
+	if (entry.end >= cur->end)
+		cur->leaf = NULL;
+	else if (++cur->at == leaf->count)
+		seek(cur, entry.end);
 	if (out)
 		*out = entry;
 	return true;
