@@ -23,7 +23,7 @@ NO_MEMORY = "there is not enough memory"
 _BLOCK = re.compile(r"""
     ^/\*\ ----\ (?P<group>[^\n]*?)\ -+\ \*/
   | ^(?P<comment>/\*.*?\*/)
-  | ^MSLOT_API\s(?P<function>[^;]*);
+  | ^MSLOT_(?:API|INLINE)\s(?P<function>[^;]*);
   | ^(?P<kind>struct|enum)\ (?P<type>\w+)\ \{\n(?P<body>.*?)^\};
   | ^\#define\ (?P<define>MSLOT_\w+)[ ]+(?P<value>[^\n]*?)[ \t]*(?P<why>/\*.*?\*/)?[ \t]*$
   | ^(?P<blank>)\n

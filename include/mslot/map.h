@@ -23,6 +23,8 @@ extern "C" {
 #endif
 
 #define MSLOT_API __attribute__((visibility("default")))
+/* In front of the declaration of what is defined in a header. */
+#define MSLOT_INLINE static inline
 
 struct mslot_map;
 struct mslot_snapshot;
@@ -363,6 +365,10 @@ struct mslot_snapshot_head {
  * Returns the slot, or NULL: the hint does not tell, which does not mean that there is none.
  * Context, Lifetime: as mslot_find().
  */
+MSLOT_INLINE const struct mslot_slot *mslot_hint_slot(const struct mslot_snapshot *snap,
+						      uint32_t space, uint64_t gpa,
+						      const struct mslot_hint *hint);
+
 static inline const struct mslot_slot *mslot_hint_slot(const struct mslot_snapshot *snap,
 						       uint32_t space, uint64_t gpa,
 						       const struct mslot_hint *hint)

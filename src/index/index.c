@@ -206,6 +206,15 @@ bool index_cursor_next(struct index_cursor *cur, struct index_entry *out)
 	return cur->kind == INDEX_RADIX ? radix_cursor_next(cur, out) : tree_cursor_next(cur, out);
 }
 
+void *index_cursor_item(struct index_cursor *cur)
+{
+	struct index_entry entry;
+
+	if (cur->kind == INDEX_RADIX)
+		return radix_cursor_item(cur);
+	return tree_cursor_next(cur, &entry) ? entry.item : NULL;
+}
+
 bool index_first_overlap(const struct index_root *root, uint64_t start, uint64_t end,
 			 struct index_entry *out)
 {

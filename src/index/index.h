@@ -193,6 +193,8 @@ void index_cursor_init(struct index_cursor *cur, const struct index_root *root, 
 		       uint64_t end);
 /* The entry at the cursor, which then advances; false at the end. */
 bool index_cursor_next(struct index_cursor *cur, struct index_entry *out);
+/* The same for those who want the item alone; NULL at the end. */
+void *index_cursor_item(struct index_cursor *cur);
 
 /* Does any entry overlap [start, end)? The first by key is stored in *out (may be NULL). */
 bool index_first_overlap(const struct index_root *root, uint64_t start, uint64_t end,

@@ -12,7 +12,7 @@
 
 #define EVERY_SPACE UINT32_MAX
 
-/* So that each index has code of its own, in which range_of() is no call. */
+/* So that each index has code of its own, in which the way to its ranges is no call. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* What one of the three kinds of index stores of a slot. */

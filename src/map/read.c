@@ -201,9 +201,9 @@ const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
 	struct iter *it = iter_of(iter);
 	struct index_entry entry;
 
-	if (it->merges)
-		return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
-	return index_cursor_next(&it->one, &entry) ? entry.item : NULL;
+	if (!it->merges)
+		return index_cursor_item(&it->one);
+	return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
 }
 
 size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,

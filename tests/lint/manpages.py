@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """manpages.py [ROOT | --self-test | --mandoc] - the headers give a complete manual.
 
-Every MSLOT_API function has a comment with a summary that fits a line, exactly its
+Every MSLOT_API or MSLOT_INLINE function has a comment with a summary that fits a line, exactly its
 parameters, Returns unless it is void, Context, and a cause for each errno; docs/errors.md
 has the same errnos. There is a page for each, and references lead to pages that exist.
 --mandoc writes the pages and has mandoc judge them; it says so when there is no mandoc.
@@ -18,7 +18,7 @@ import tempfile
 
 import source
 
-API = re.compile(r"^MSLOT_API\b[^;(]*?\b(\w+)\(", re.MULTILINE)
+API = re.compile(r"^MSLOT_(?:API|INLINE)\b[^;(]*?\b(\w+)\(", re.MULTILINE)
 ERRNO = re.compile(r"(?<!\w)-E[A-Z0-9]+\b")
 NEVER_FOUND = "referenced manual not found"
 

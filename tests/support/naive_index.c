@@ -267,7 +267,14 @@ const char *nindex_check_range(const struct naive_index *naive, const struct ind
 			return "the cursor's entry differs";
 		i = nindex_overlap(naive, i + 1, start, end);
 	}
-	return i == naive->n ? NULL : "the cursor stops early";
+	if (i != naive->n)
+		return "the cursor stops early";
+	index_cursor_init(&cur, root, start, end);
+	for (i = nindex_overlap(naive, 0, start, end); i < naive->n;
+	     i = nindex_overlap(naive, i + 1, start, end))
+		if (index_cursor_item(&cur) != naive->entry[i].item)
+			return "the cursor's item differs";
+	return index_cursor_item(&cur) ? "the cursor has an item too many" : NULL;
 }
 
 int nindex_collect_change(void *ctx, bool in_a, const struct index_entry *entry)

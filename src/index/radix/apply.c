@@ -513,7 +513,7 @@ static int apply(struct index_batch *batch, const struct index_root *in, struct 
 {
 	struct radix_update up = {.batch = batch, .bytes = in->bytes};
 	const struct pool_link *mark = batch->created;
-	uint64_t word;
+	uint64_t word = 0;
 	int err = 0;
 
 	/* 1: done; 0: not by a short way. */

@@ -172,7 +172,7 @@ int radix_apply_one(struct radix_update *up, const struct index_root *in,
 	unsigned int i, count;
 
 	end = put && put->end > end ? put->end : end;
-	if (!path_find(&path, in, low->start, end - 1))
+	if (!low || !path_find(&path, in, low->start, end - 1))
 		return 0;
 	count = path.leaf->count + (put ? 1u : 0u) - (cut ? 1u : 0u);
 	if (count == 0 || count > RADIX_LEAF_MAX || (!put && may_join(&path, count)))

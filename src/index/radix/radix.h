@@ -25,6 +25,7 @@ bool radix_above(const struct index_root *root, uint64_t at, struct index_entry 
 /* With start, end and kind set. */
 void radix_cursor_init(struct index_cursor *cur, const struct index_root *root);
 bool radix_cursor_next(struct index_cursor *cur, struct index_entry *out);
+void *radix_cursor_item(struct index_cursor *cur);
 int radix_diff(const struct index_root *a, const struct index_root *b,
 	       int (*visit)(void *ctx, bool in_a, const struct index_entry *entry), void *ctx);
 const char *radix_check(const struct index_root *root);

@@ -166,25 +166,45 @@ void radix_cursor_init(struct index_cursor *cur, const struct index_root *root)
 		seek(cur, cur->start);
 }
 
-bool radix_cursor_next(struct index_cursor *cur, struct index_entry *out)
+/* The leaf and the place in it of the range at the cursor, which advances; NULL at the end. */
+static inline const struct radix_leaf *step(struct index_cursor *cur, unsigned int *at)
 {
 	const struct radix_leaf *leaf = cur->leaf;
-	struct index_entry entry;
 
 	if (!leaf)
-		return false;
-	entry = leaf_entry(leaf, cur->at);
-	if (entry.start >= cur->end) {
+		return NULL;
+	*at = leaf->count - 1u - cur->at;
+	if (leaf->start[*at] >= cur->end) {
 		cur->leaf = NULL;
-		return false;
+		return NULL;
 	}
-	if (entry.end >= cur->end)
+	if (leaf->pair[*at].end >= cur->end)
 		cur->leaf = NULL;
 	else if (++cur->at == leaf->count)
-		seek(cur, entry.end);
-	if (out)
-		*out = entry;
-	return true;
+		seek(cur, leaf->pair[*at].end);
+	return leaf;
+}
+
+bool radix_cursor_next(struct index_cursor *cur, struct index_entry *out)
+{
+	unsigned int at;
+	const struct radix_leaf *leaf = step(cur, &at);
+
+	if (leaf && out) {
+		out->start = leaf->start[at];
+		out->end = leaf->pair[at].end;
+		out->tie = 0;
+		out->item = leaf->pair[at].item;
+	}
+	return leaf != NULL;
+}
+
+void *radix_cursor_item(struct index_cursor *cur)
+{
+	unsigned int at;
+	const struct radix_leaf *leaf = step(cur, &at);
+
+	return leaf ? leaf->pair[at].item : NULL;
 }
 
 static void collect(uint64_t word, struct pool_link **list)
