@@ -7,7 +7,7 @@
  * Two kinds keep this contract, and a root says of which it is:
  *
  *   INDEX_TREE   a B+tree (src/index/tree). Any 64-bit key; with `ties` ranges may overlap
- *   INDEX_RADIX  directories over leaves of 16 (src/index/radix). Faster, but ranges must
+ *   INDEX_RADIX  directories over leaves of 15 (src/index/radix). Faster, but ranges must
  *                not overlap, ends are at most INDEX_RADIX_LIMIT, and there are no ties
  *
  * Nodes are immutable once the batch that made them is published. ranges.h puts both

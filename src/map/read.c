@@ -86,8 +86,9 @@ const struct mslot_slot *mslot_find(const struct mslot_snapshot *snap, uint32_t 
 	return snap->finders.gpa(snap, space, gpa);
 }
 
-_Static_assert(offsetof(struct mslot_snapshot, serial) ==
-		   offsetof(struct mslot_snapshot_head, serial),
+/* Compiled into callers: it can never move. */
+_Static_assert(offsetof(struct mslot_snapshot, serial) == 16 &&
+		   offsetof(struct mslot_snapshot_head, serial) == 16,
 	       "the serial is where mslot_hint_slot() looks for it");
 
 /* The slow way, of its own so that the fast one saves no registers. */

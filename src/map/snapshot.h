@@ -37,7 +37,8 @@ struct retired_lists {
 
 /*
  * The batch of everything that died with a snapshot, that snapshot included. Nothing is
- * written to what is in the array until nobody can read it any more.
+ * written to what is in the array before its grace period is over; then it is freed, or its
+ * link puts it on the list of a hold, whose readers do not look at links.
  */
 struct retired {
 	struct pool_link link;

@@ -174,11 +174,47 @@ static void a_batch_waits_for_a_grace_period_after_its_commit(void **state)
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
 
+/*
+ * Plain commits ask the reclaimer in time: with nobody reading none waits at the limit, if
+ * the reclaimer may run now and then. What it has waited for the next commits recycle.
+ */
+static void commits_ask_the_reclaimer_before_the_limit(void **state)
+{
+	struct mslot_map_options opt = {.retired_limit_bytes = 1 << 20};
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(&opt);
+	struct mslot_map_stats stats;
+	unsigned int round, polls;
+
+	(void)state;
+	for (round = 0; round < 60; round++) {
+		/* A third of the limit. */
+		for (polls = 0; retired_bytes(map) < opt.retired_limit_bytes / 3; polls++) {
+			put_slot(map, def_of(0, 0, 1, region, 0));
+			drop_slot(map, 0);
+			if (polls > 100000)
+				break;
+		}
+		for (polls = 0; polls < 5000 && retired_bytes(map) > opt.retired_limit_bytes / 6;
+		     polls++) {
+			usleep(1000);
+			put_slot(map, def_of(0, 0, 1, region, 0));
+			drop_slot(map, 0);
+		}
+		assert_true(polls < 5000);
+		assert_int_equal(mslot_map_stats_get(map, &stats), 0);
+		assert_int_equal(stats.grace_waits, 0);
+	}
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_snapshot_is_loaded_inside_the_section),
 	    cmocka_unit_test(a_batch_waits_for_a_grace_period_after_its_commit),
+	    cmocka_unit_test(commits_ask_the_reclaimer_before_the_limit),
 	    cmocka_unit_test(a_generation_that_can_be_waited_for_is_seen_by_entering),
 	    cmocka_unit_test(a_generation_that_is_seen_can_be_waited_for),
 	};

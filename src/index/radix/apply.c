@@ -520,7 +520,7 @@ static int apply(struct index_batch *batch, const struct index_root *in, struct 
 	if (edits.cut.n <= 1 && edits.put.n <= 1 && in->count > 0)
 		err = radix_apply_one(&up, in, edits.cut.n ? edits.cut.at : NULL,
 				      edits.put.n ? edits.put.at : NULL, &word);
-	else if (radix_keeps_shape(edits.cut, edits.put))
+	if (err == 0 && radix_keeps_shape(edits.cut, edits.put))
 		err = radix_retarget(&up, in, edits.put, &word) ? -ENOMEM : 1;
 	if (err == 0)
 		err = update(&up, in, edits, &word);
