@@ -259,7 +259,7 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	 * Cheap memory may wait for more of it, since a grace period interrupts every reader;
 	 * a region's owner may not.
 	 */
-	if (release || map->unasked_bytes > map->opt.retired_limit_bytes / 8) {
+	if (release || map->unasked_bytes > map->opt.retired_limit_bytes / 4) {
 		map->unasked_bytes = 0;
 		reclaimer_kick(map, release);
 	}

@@ -188,14 +188,14 @@ static void commits_ask_the_reclaimer_before_the_limit(void **state)
 
 	(void)state;
 	for (round = 0; round < 60; round++) {
-		/* A third of the limit. */
-		for (polls = 0; retired_bytes(map) < opt.retired_limit_bytes / 3; polls++) {
+		/* Half of the limit. */
+		for (polls = 0; retired_bytes(map) < opt.retired_limit_bytes / 2; polls++) {
 			put_slot(map, def_of(0, 0, 1, region, 0));
 			drop_slot(map, 0);
 			if (polls > 100000)
 				break;
 		}
-		for (polls = 0; polls < 5000 && retired_bytes(map) > opt.retired_limit_bytes / 6;
+		for (polls = 0; polls < 5000 && retired_bytes(map) > opt.retired_limit_bytes / 3;
 		     polls++) {
 			usleep(1000);
 			put_slot(map, def_of(0, 0, 1, region, 0));
