@@ -51,7 +51,7 @@ enum bench_outcome { BENCH_OK, BENCH_SKIPPED, BENCH_FAILED };
 #define CASE_EDITS (1u << 4)   /* leaves the same slots, but tokens change */
 #define CASE_2021 (1u << 5)    /* of the group "table2021" */
 #define CASE_QUICK (1u << 6)   /* measured where no case is named */
-#define CASE_THREADS (1u << 7) /* edits while readers read */
+#define CASE_THREADS (1u << 7) /* of two threads at once; CASE_EDITS: one of them edits */
 
 struct bench_case {
 	const char *name;

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,30 @@ static int insert_slowly(struct engine_map *m, const struct engine_slot *slot)
 	return insert(m, slot);
 }
 
+/* Every thread of the process on one CPU, until the engine's turn is over. */
+static cpu_set_t all_cpus;
+
+static void one_cpu_for_all(void)
+{
+	cpu_set_t one;
+	size_t first = 0;
+
+	if (sched_getaffinity(0, sizeof(one), &one) != 0)
+		return;
+	if (CPU_COUNT(&one) > 1)
+		all_cpus = one;
+	while (!CPU_ISSET(first, &one))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void all_cpus_again(void)
+{
+	sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+}
+
 static const char *is_gone(void)
 {
 	return "nobody has it";
@@ -181,12 +206,20 @@ static const struct engine stopping = {.name = "stopping",
 				       .fill = fill,
 				       .find_section = find,
 				       .set_flags = set_flags};
+static const struct engine crowded = {.name = "crowded",
+				      .what = "all threads on one CPU",
+				      HONEST,
+				      .fill = fill,
+				      .find_section = find,
+				      .set_flags = set_flags,
+				      .thread_begin = one_cpu_for_all,
+				      .thread_end = all_cpus_again};
 static const struct engine gone = {.name = "gone", .what = "absent", .absent = is_gone};
 
 /* In the place of bench/engines/engines.c. */
 const struct engine engine_mslot = {.name = "mslot"};
-const struct engine *const bench_engines[] = {&honest, &lying, &wrong, &losing,   &full,
-					      &slow,   &small, &real,  &stopping, &gone};
+const struct engine *const bench_engines[] = {&honest, &lying, &wrong,    &losing,  &full, &slow,
+					      &small,  &real,  &stopping, &crowded, &gone};
 const size_t bench_nengines = sizeof(bench_engines) / sizeof(bench_engines[0]);
 
 static double bare_call_ns(void)
@@ -245,6 +278,26 @@ static void assert_says(const char *text, const char *part)
 {
 	if (strstr(text, part) == NULL)
 		fail_msg("expected '%s' in '%s'", part, text);
+}
+
+static size_t count_cpus(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (size_t)CPU_COUNT(&cpus) : 0;
+}
+
+#define APART "the two threads did not run at the same time: busy machine"
+
+/* The same until two threads had a processor each; false if this machine has none for them. */
+static bool beside(struct answer *a, const char *args)
+{
+	for (int i = 0; i < 5 && count_cpus() > 1; i++) {
+		bench(a, args);
+		if (a->status != 0 || strstr(a->out, APART) == NULL)
+			return true;
+	}
+	return false;
 }
 
 #define TINY " --slots 10 --repetitions 1"
@@ -368,13 +421,37 @@ static void what_would_take_too_long_is_left_out(void **state)
 		    "no row of slow at 1000 slots: one repetition would take more than 20 s");
 }
 
+static void two_threads_on_one_cpu_make_no_row(void **state)
+{
+	static const char *const name[] = {"edit-busy-reader", "concurrent-2r", "concurrent-rw"};
+	static struct answer a;
+	cpu_set_t cpus;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < 3 && count_cpus() > 1; i++) {
+		snprintf(args, sizeof(args), "%s --engine crowded" TINY, name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 0);
+		assert_says(a.out, "no row of crowded at 10 slots: " APART);
+	}
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	one_cpu_for_all();
+	bench(&a, "concurrent-paced concurrent-2r --engine mslot" TINY);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	assert_int_equal(a.status, 0);
+	assert_null(strstr(a.out, "x floor  vs mslot\n   10  mslot"));
+	assert_says(a.out, "no row of mslot at 10 slots: the process may run on one CPU, and two "
+			   "threads need two");
+}
+
 static void two_values_of_a_case_are_two_tables(void **state)
 {
 	static struct answer a;
 
 	(void)state;
-	bench(&a, "concurrent-rw bare-call --engine mslot" TINY);
-	assert_int_equal(a.status, 0);
+	if (!beside(&a, "concurrent-rw bare-call --engine mslot" TINY))
+		skip();
 	assert_says(a.out, "\nconcurrent-rw: ");
 	assert_says(a.out, "\nconcurrent-rw-writer: ");
 	assert_says(a.out, "\nbare-call: ");
@@ -402,6 +479,7 @@ int main(void)
 	    cmocka_unit_test(absent_engines_are_listed),
 	    cmocka_unit_test(who_cannot_take_part_is_named),
 	    cmocka_unit_test(what_would_take_too_long_is_left_out),
+	    cmocka_unit_test(two_threads_on_one_cpu_make_no_row),
 	    cmocka_unit_test(two_values_of_a_case_are_two_tables),
 	    cmocka_unit_test(phases_of_2021_are_columns),
 	};
