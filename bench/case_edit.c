@@ -26,10 +26,14 @@ static enum bench_outcome failed(struct bench_subject *s, const char *what, int 
 
 enum bench_outcome case_edit(struct bench_subject *s, double value[2])
 {
-	/* CPU time is a system call: whether the time is up the wall clock tells. */
-	const uint64_t end = clock_wall_ns() + LONG_NS, begin = clock_cpu_ns();
+	uint64_t end, begin;
 	size_t n = 0;
 
+	if (s->repetition == 0 && bench_check_change(s) != BENCH_OK)
+		return BENCH_FAILED;
+	/* CPU time is a system call: whether the time is up the wall clock tells. */
+	end = clock_wall_ns() + LONG_NS;
+	begin = clock_cpu_ns();
 	while (n < EDITS && (n % CHECK_EVERY != 0 || clock_wall_ns() < end)) {
 		const int ret = bench_change(s, rng_below(&s->rng, s->set->nslots));
 
@@ -65,6 +69,9 @@ enum bench_outcome case_batch(struct bench_subject *s, double value[2])
 		elapsed += clock_cpu_ns() - begin;
 		if (ret < 0)
 			return failed(s, "batch_flags()", ret);
+		if (s->repetition == 0 && nbatches == 0 &&
+		    bench_verify_flags(s, s->map, s->set) != BENCH_OK)
+			return BENCH_FAILED;
 		nbatches++;
 	}
 	*value = (double)elapsed / (double)nbatches;
@@ -183,10 +190,14 @@ size_t case_moved_slot(const struct bench_subject *s)
 enum bench_outcome case_move_inactive(struct bench_subject *s, double value[2])
 {
 	const struct engine_slot *const slot = &s->set->slot[case_moved_slot(s)];
-	/* CPU time is a system call: whether the time is up the wall clock tells. */
-	const uint64_t end = clock_wall_ns() + LONG_NS, begin = clock_cpu_ns();
+	uint64_t end, begin;
 	size_t n = 0;
 
+	if (s->repetition == 0 && bench_check_move(s, case_moved_slot(s)) != BENCH_OK)
+		return BENCH_FAILED;
+	/* CPU time is a system call: whether the time is up the wall clock tells. */
+	end = clock_wall_ns() + LONG_NS;
+	begin = clock_cpu_ns();
 	while (n < EDITS && (n % CHECK_EVERY != 0 || clock_wall_ns() < end)) {
 		int ret = s->engine->move(s->map, slot->id, s->set->gpa_end);
 

@@ -360,6 +360,12 @@ static enum bench_outcome run_busy(struct bench_subject *s, void *(*main)(void *
 	enum bench_outcome outcome;
 	int n;
 
+	if (s->repetition == 0 && edit == move_twice)
+		outcome = bench_check_move(s, case_moved_slot(s));
+	else
+		outcome = s->repetition == 0 ? bench_check_change(s) : BENCH_OK;
+	if (outcome != BENCH_OK)
+		return outcome;
 	places_find(&p);
 	n = reader_start(&r, s, &p.one, main);
 	if (n < 0)
@@ -465,6 +471,10 @@ static enum bench_outcome run_concurrent(struct bench_subject *s, uint64_t pace_
 	enum bench_outcome outcome;
 	int ret;
 
+	if (s->repetition == 0 && bench_check_change(s) != BENCH_OK) {
+		free(c.ns);
+		return BENCH_FAILED;
+	}
 	places_find(&p);
 	ret = reader_start(&c.r, s, &p.one, timed_main);
 	if (ret < 0) {

@@ -66,6 +66,12 @@ struct engine {
 	/* The token of the slot with this id, 0 for none; valid until the next edit. */
 	uint64_t (*token_of)(struct engine_map *map, uint32_t id);
 
+	/*
+	 * The flags of the slot with this id as readers see them, 0 without one. NULL: slots have
+	 * no flags, or nobody can be asked for them.
+	 */
+	uint32_t (*flags_of)(struct engine_map *map, uint32_t id);
+
 	/* Lookups of n addresses inside one read section; any thread. */
 	uint64_t (*find)(struct engine_map *map, const uint64_t *gpa, size_t n);
 	/* The same, where each address waits for the answer before it. */

@@ -79,6 +79,11 @@ static uint64_t token_of(struct engine_map *m, uint32_t id)
 	return m->slot[id].len_bytes > 0 ? (uint64_t)id + 1 : 0;
 }
 
+static uint32_t flags_of(struct engine_map *m, uint32_t id)
+{
+	return m->slot[id].flags;
+}
+
 static uint64_t find(struct engine_map *m, const uint64_t *gpa, size_t n)
 {
 	uint64_t sum = 0;
@@ -100,7 +105,7 @@ static uint64_t memory(struct engine_map *m)
 
 #define HONEST                                                                                     \
 	.create = create, .destroy = destroy, .insert = insert, .token_of = token_of,              \
-	.memory = memory
+	.flags_of = flags_of, .memory = memory
 
 /* ---- Faults ------------------------------------------------------------------- */
 
@@ -117,8 +122,32 @@ static uint64_t find_wrong(struct engine_map *m, const uint64_t *gpa, size_t n)
 
 static int set_flags_losing(struct engine_map *m, uint32_t id, uint32_t flags)
 {
-	(void)flags;
+	m->slot[id].flags = flags;
 	m->slot[id].len_bytes = 0;
+	return 0;
+}
+
+static int set_flags_of_nothing(struct engine_map *m, uint32_t id, uint32_t flags)
+{
+	(void)m;
+	(void)id;
+	(void)flags;
+	return 0;
+}
+
+static int move_nothing(struct engine_map *m, uint32_t id, uint64_t gpa)
+{
+	(void)m;
+	(void)id;
+	(void)gpa;
+	return 0;
+}
+
+static int batch_of_nothing(struct engine_map *m, const struct engine_slot *slots, size_t n)
+{
+	(void)m;
+	(void)slots;
+	(void)n;
 	return 0;
 }
 
@@ -214,12 +243,20 @@ static const struct engine crowded = {.name = "crowded",
 				      .set_flags = set_flags,
 				      .thread_begin = one_cpu_for_all,
 				      .thread_end = all_cpus_again};
+static const struct engine idle = {.name = "idle",
+				   .what = "edits do nothing",
+				   HONEST,
+				   .fill = fill,
+				   .find_section = find,
+				   .move = move_nothing,
+				   .set_flags = set_flags_of_nothing,
+				   .batch_flags = batch_of_nothing};
 static const struct engine gone = {.name = "gone", .what = "absent", .absent = is_gone};
 
 /* In the place of bench/engines/engines.c. */
 const struct engine engine_mslot = {.name = "mslot"};
 const struct engine *const bench_engines[] = {&honest, &lying, &wrong,    &losing,  &full, &slow,
-					      &small,  &real,  &stopping, &crowded, &gone};
+					      &small,  &real,  &stopping, &crowded, &idle, &gone};
 const size_t bench_nengines = sizeof(bench_engines) / sizeof(bench_engines[0]);
 
 static double bare_call_ns(void)
@@ -356,6 +393,30 @@ static void slots_lost_by_edits_are_missed_afterwards(void **state)
 	assert_says(a.err, " is not in the map");
 }
 
+static void edits_that_do_nothing_are_noticed(void **state)
+{
+	static const char *const name[] = {"edit", "batch", "edit-busy-reader", "concurrent-rw"};
+	static const char *const move_name[] = {"move-inactive", "move-active"};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < (count_cpus() > 1 ? 4 : 2); i++) {
+		snprintf(args, sizeof(args), "%s --engine idle" TINY, name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 1);
+		assert_says(a.err, name[i]);
+		assert_says(a.err, " has the flags 0x0 instead of 0x1");
+	}
+	for (size_t i = 0; i < (count_cpus() > 1 ? 2 : 1); i++) {
+		snprintf(args, sizeof(args), "%s --engine idle" TINY, move_name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 1);
+		assert_says(a.err, move_name[i]);
+		assert_says(a.err, "move() left slot ");
+	}
+}
+
 static void a_failing_fill_ends_the_run(void **state)
 {
 	static struct answer a;
@@ -475,6 +536,7 @@ int main(void)
 	    cmocka_unit_test(a_wrong_sum_ends_the_run),
 	    cmocka_unit_test(a_wrong_answer_is_found_before_timing),
 	    cmocka_unit_test(slots_lost_by_edits_are_missed_afterwards),
+	    cmocka_unit_test(edits_that_do_nothing_are_noticed),
 	    cmocka_unit_test(a_failing_fill_ends_the_run),
 	    cmocka_unit_test(absent_engines_are_listed),
 	    cmocka_unit_test(who_cannot_take_part_is_named),
