@@ -488,7 +488,9 @@ static enum bench_outcome run_concurrent(struct bench_subject *s, uint64_t pace_
 	outcome = reader_stop(&c.r, s);
 	if (ret < 0)
 		outcome = failed(s, "an edit", ret);
-	else if (outcome == BENCH_OK && (c.counts < CONCURRENT_NS / 4 || c.nchunks == 0))
+	else if (outcome == BENCH_OK && c.nedits < SAMPLES_MAX && c.counts < CONCURRENT_NS / 4)
+		outcome = apart(s);
+	else if (outcome == BENCH_OK && c.nchunks == 0)
 		outcome = apart(s);
 	if (outcome == BENCH_OK) {
 		value[0] = quantile(c.r.ns, c.nchunks, 50) / CHUNK;
