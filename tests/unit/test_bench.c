@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_bench.c - `mslot bench` with engines that are wrong, slow, refuse or are not there: the
- * verb is linked with the engines below in the place of the real ones, and its exit status and
- * both outputs are looked at. All of them are one plain list with a fault of their own.
+ * verb is linked with the engines of bench_liars.c in the place of the real ones, and its exit
+ * status and both outputs are looked at.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,255 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "bench/runner.h"
+#include "bench_liars.h"
 #include "cli/cli.h"
 
 #define TEXT_MAX 65536u
 #define ARGS_MAX 16
-#define SLOW_NS 70000000
-
-struct engine_map {
-	uint32_t limit;
-	struct engine_slot slot[]; /* by id; len_bytes 0: there is none */
-};
-
-/* ---- An honest list ----------------------------------------------------------- */
-
-static struct engine_map *create(uint32_t limit)
-{
-	struct engine_map *const m = calloc(1, sizeof(*m) + limit * sizeof(m->slot[0]));
-
-	if (m != NULL)
-		m->limit = limit;
-	return m;
-}
-
-static void destroy(struct engine_map *m)
-{
-	free(m);
-}
-
-static int insert(struct engine_map *m, const struct engine_slot *slot)
-{
-	m->slot[slot->id] = *slot;
-	return 0;
-}
-
-static int set_flags(struct engine_map *m, uint32_t id, uint32_t flags)
-{
-	m->slot[id].flags = flags;
-	return 0;
-}
-
-static int move(struct engine_map *m, uint32_t id, uint64_t gpa)
-{
-	/* Beside readers. */
-	__atomic_store_n(&m->slot[id].gpa, gpa, __ATOMIC_RELAXED);
-	return 0;
-}
-
-static int fill(struct engine_map *m, const struct engine_slot *slots, size_t n)
-{
-	memset(m->slot, 0, m->limit * sizeof(m->slot[0]));
-	for (size_t i = 0; i < n; i++)
-		m->slot[slots[i].id] = slots[i];
-	return 0;
-}
-
-static uint64_t token_of(struct engine_map *m, uint32_t id)
-{
-	return m->slot[id].len_bytes > 0 ? (uint64_t)id + 1 : 0;
-}
-
-static uint32_t flags_of(struct engine_map *m, uint32_t id)
-{
-	return m->slot[id].flags;
-}
-
-static uint64_t find(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	uint64_t sum = 0;
-
-	for (size_t k = 0; k < n; k++) {
-		for (uint32_t id = 0; id < m->limit; id++) {
-			const uint64_t start = __atomic_load_n(&m->slot[id].gpa, __ATOMIC_RELAXED);
-
-			sum += gpa[k] - start < m->slot[id].len_bytes ? id + 1 : 0;
-		}
-	}
-	return sum;
-}
-
-static uint64_t memory(struct engine_map *m)
-{
-	return sizeof(*m) + m->limit * sizeof(m->slot[0]);
-}
-
-#define HONEST                                                                                     \
-	.create = create, .destroy = destroy, .insert = insert, .token_of = token_of,              \
-	.flags_of = flags_of, .memory = memory
-
-/* ---- Faults ------------------------------------------------------------------- */
-
-/* One by one it is right. */
-static uint64_t find_lying(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	return find(m, gpa, n) + (n > 1);
-}
-
-static uint64_t find_wrong(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	return find(m, gpa, n) + n;
-}
-
-static int set_flags_losing(struct engine_map *m, uint32_t id, uint32_t flags)
-{
-	m->slot[id].flags = flags;
-	m->slot[id].len_bytes = 0;
-	return 0;
-}
-
-static int set_flags_of_nothing(struct engine_map *m, uint32_t id, uint32_t flags)
-{
-	(void)m;
-	(void)id;
-	(void)flags;
-	return 0;
-}
-
-static int move_nothing(struct engine_map *m, uint32_t id, uint64_t gpa)
-{
-	(void)m;
-	(void)id;
-	(void)gpa;
-	return 0;
-}
-
-static int batch_of_nothing(struct engine_map *m, const struct engine_slot *slots, size_t n)
-{
-	(void)m;
-	(void)slots;
-	(void)n;
-	return 0;
-}
-
-static int fill_without_memory(struct engine_map *m, const struct engine_slot *slots, size_t n)
-{
-	(void)m;
-	(void)slots;
-	(void)n;
-	return -ENOMEM;
-}
-
-static int insert_slowly(struct engine_map *m, const struct engine_slot *slot)
-{
-	nanosleep(&(const struct timespec){.tv_nsec = SLOW_NS}, NULL);
-	return insert(m, slot);
-}
-
-/* Every thread of the process on one CPU, until the engine's turn is over. */
-static cpu_set_t all_cpus;
-
-static void one_cpu_for_all(void)
-{
-	cpu_set_t one;
-	size_t first = 0;
-
-	if (sched_getaffinity(0, sizeof(one), &one) != 0)
-		return;
-	if (CPU_COUNT(&one) > 1)
-		all_cpus = one;
-	while (!CPU_ISSET(first, &one))
-		first++;
-	CPU_ZERO(&one);
-	CPU_SET(first, &one);
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
-static void all_cpus_again(void)
-{
-	sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
-}
-
-static const char *is_gone(void)
-{
-	return "nobody has it";
-}
-
-static const char *version(void)
-{
-	return "7.1";
-}
-
-static const struct engine honest = {.name = "mslot",
-				     .what = "a list",
-				     .version = version,
-				     HONEST,
-				     .fill = fill,
-				     .find = find,
-				     .find_section = find,
-				     .set_flags = set_flags,
-				     .move = move};
-static const struct engine lying = {
-    .name = "lying", .what = "wrong sums", HONEST, .fill = fill, .find = find_lying};
-static const struct engine wrong = {
-    .name = "wrong", .what = "wrong answers", HONEST, .fill = fill, .find = find_wrong};
-static const struct engine losing = {.name = "losing",
-				     .what = "edits lose slots",
-				     HONEST,
-				     .fill = fill,
-				     .set_flags = set_flags_losing};
-static const struct engine full = {
-    .name = "full", .what = "no memory", HONEST, .fill = fill_without_memory, .find = find};
-static const struct engine slow = {.name = "slow",
-				   .what = "an insert takes long",
-				   .create = create,
-				   .destroy = destroy,
-				   .insert = insert_slowly};
-static const struct engine small = {
-    .name = "small", .what = "few slots", .max_slots = 9, HONEST, .fill = fill, .find = find};
-static const struct engine real = {
-    .name = "real", .what = "mapped memory", .real_memory = true, HONEST, .find = find};
-static const struct engine stopping = {.name = "stopping",
-				       .what = "no edit beside readers",
-				       .stops_readers = true,
-				       HONEST,
-				       .fill = fill,
-				       .find_section = find,
-				       .set_flags = set_flags};
-static const struct engine crowded = {.name = "crowded",
-				      .what = "all threads on one CPU",
-				      HONEST,
-				      .fill = fill,
-				      .find_section = find,
-				      .set_flags = set_flags,
-				      .thread_begin = one_cpu_for_all,
-				      .thread_end = all_cpus_again};
-static const struct engine idle = {.name = "idle",
-				   .what = "edits do nothing",
-				   HONEST,
-				   .fill = fill,
-				   .find_section = find,
-				   .move = move_nothing,
-				   .set_flags = set_flags_of_nothing,
-				   .batch_flags = batch_of_nothing};
-static const struct engine gone = {.name = "gone", .what = "absent", .absent = is_gone};
-
-/* In the place of bench/engines/engines.c. */
-const struct engine engine_mslot = {.name = "mslot"};
-const struct engine *const bench_engines[] = {&honest, &lying, &wrong,    &losing,  &full, &slow,
-					      &small,  &real,  &stopping, &crowded, &idle, &gone};
-const size_t bench_nengines = sizeof(bench_engines) / sizeof(bench_engines[0]);
-
-static double bare_call_ns(void)
-{
-	return 12.5;
-}
-
-const struct bench_bare_call bench_bare_calls[] = {{&honest, bare_call_ns}, {0}};
 
 /* ---- Running it ----------------------------------------------------------------- */
 
@@ -417,6 +174,51 @@ static void edits_that_do_nothing_are_noticed(void **state)
 	}
 }
 
+static void wrong_answers_end_the_run(void **state)
+{
+	static const struct {
+		const char *args, *err;
+		bool threads;
+	} run[] = {
+	    {"lookup-random --engine gaps", "wrong answer of find() at 0x", false},
+	    {"lookup-random --engine hva-wrong", "wrong answer of find_hva() at 0x", false},
+	    {"lookup-random --engine id-wrong", "wrong answer of find_id() at 0x", false},
+	    {"id --engine id-lying", "wrong answers while timed", false},
+	    {"unmap --engine count-wrong", "wrong answers while timed", false},
+	    {"unmap-2m --engine count-wrong", "wrong answers while timed", false},
+	    {"replace --engine fills-once", "case replace, layout random, 10 slots: ", false},
+	    {"setup --engine inserts-most", "slot 3 is not in the map", false},
+	    {"setup-one --engine inserts-most", "slot 3 is not in the map", false},
+	    {"edit-busy-reader --engine at-times", " lookups missed a slot that is always", true},
+	    {"concurrent-rw --engine at-times", " lookups missed a slot that is always", true},
+	    {"concurrent-2r --engine lying-beside", "wrong answers while timed", true},
+	};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
+		if (run[i].threads && count_cpus() < 2)
+			continue;
+		snprintf(args, sizeof(args), "%s" TINY, run[i].args);
+		bench(&a, args);
+		if (a.status != 1)
+			fail_msg("%s: exit %d", args, a.status);
+		assert_says(a.err, run[i].err);
+	}
+}
+
+static void the_second_time_of_a_repetition_counts(void **state)
+{
+	static struct answer a;
+
+	(void)state;
+	bare_calls = 0;
+	bench(&a, "bare-call --engine mslot --repetitions 3 --json");
+	assert_int_equal(a.status, 0);
+	assert_says(a.out, "\"value\":15.500000,\"min\":13.500000,\"max\":17.500000,");
+}
+
 static void a_failing_fill_ends_the_run(void **state)
 {
 	static struct answer a;
@@ -511,11 +313,13 @@ static void two_values_of_a_case_are_two_tables(void **state)
 	static struct answer a;
 
 	(void)state;
+	bare_calls = 0;
 	if (!beside(&a, "concurrent-rw bare-call --engine mslot" TINY))
 		skip();
 	assert_says(a.out, "\nconcurrent-rw: ");
 	assert_says(a.out, "\nconcurrent-rw-writer: ");
 	assert_says(a.out, "\nbare-call: ");
+	/* The first repetition does not count. */
 	assert_says(a.out, "12.50");
 }
 
@@ -537,6 +341,8 @@ int main(void)
 	    cmocka_unit_test(a_wrong_answer_is_found_before_timing),
 	    cmocka_unit_test(slots_lost_by_edits_are_missed_afterwards),
 	    cmocka_unit_test(edits_that_do_nothing_are_noticed),
+	    cmocka_unit_test(wrong_answers_end_the_run),
+	    cmocka_unit_test(the_second_time_of_a_repetition_counts),
 	    cmocka_unit_test(a_failing_fill_ends_the_run),
 	    cmocka_unit_test(absent_engines_are_listed),
 	    cmocka_unit_test(who_cannot_take_part_is_named),
