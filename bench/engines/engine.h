@@ -63,6 +63,12 @@ struct engine {
 	int (*fill)(struct engine_map *map, const struct engine_slot *slots, size_t n);
 	int (*batch_flags)(struct engine_map *map, const struct engine_slot *slots, size_t n);
 
+	/*
+	 * Wait until nothing of the edits before is left to do for threads of the engine's own.
+	 * NULL: it has none.
+	 */
+	void (*settle)(struct engine_map *map);
+
 	/* The token of the slot with this id, 0 for none; valid until the next edit. */
 	uint64_t (*token_of)(struct engine_map *map, uint32_t id);
 

@@ -221,6 +221,16 @@ static int mslot_fill(struct engine_map *m, const struct engine_slot *slots, siz
 	return ret;
 }
 
+/* What the edits retired is freed by the thread that reclaims. */
+static void mslot_settle(struct engine_map *m)
+{
+	const struct mslot_snapshot *const snap = mslot_enter(m->map);
+	const uint64_t generation = mslot_snapshot_generation(snap);
+
+	mslot_leave(snap);
+	mslot_wait(m->map, generation, -1);
+}
+
 /* ---- Lookups --------------------------------------------------------------- */
 
 static uint64_t mslot_token_of(struct engine_map *m, uint32_t id)
@@ -382,11 +392,11 @@ static void thread_begin(void)
 #define OPERATIONS                                                                                 \
 	.overlaps_hva = true, .destroy = mslot_destroy, .insert = mslot_insert,                    \
 	.remove = mslot_remove, .move = mslot_move, .set_flags = mslot_set_flags,                  \
-	.fill = mslot_fill, .batch_flags = mslot_batch_flags, .token_of = mslot_token_of,          \
-	.flags_of = mslot_flags_of, .find = find, .find_dependent = find_dependent,                \
-	.find_local = find_local, .find_section = find_section, .find_hva = find_hva,              \
-	.find_id = find_id, .count_gpa = count_gpa, .count_hva = count_hva, .memory = memory,      \
-	.thread_begin = thread_begin
+	.fill = mslot_fill, .batch_flags = mslot_batch_flags, .settle = mslot_settle,              \
+	.token_of = mslot_token_of, .flags_of = mslot_flags_of, .find = find,                      \
+	.find_dependent = find_dependent, .find_local = find_local, .find_section = find_section,  \
+	.find_hva = find_hva, .find_id = find_id, .count_gpa = count_gpa, .count_hva = count_hva,  \
+	.memory = memory, .thread_begin = thread_begin
 
 const struct engine engine_mslot = {
     .name = "mslot",
