@@ -175,6 +175,7 @@ const struct bench_case bench_cases[] = {
     {.name = "concurrent-2r",
      .what = "section in two threads at once: each one's time",
      .unit = NS,
+     .flags = CASE_THREADS,
      .offered = case_has_section,
      .run = case_concurrent_2r},
     {.name = "concurrent-rw",

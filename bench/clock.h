@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* clock.h - the CPU time of the calling thread and the wall clock, in nanoseconds. */
+/* clock.h - the CPU time of the calling thread, that of all threads, and the wall clock, in ns. */
 #ifndef MSLOT_BENCH_CLOCK_H
 #define MSLOT_BENCH_CLOCK_H
 
@@ -22,6 +22,12 @@ static inline uint64_t clock_wall_ns(void)
 static inline uint64_t clock_cpu_ns(void)
 {
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* Of all threads of the process: an engine may work in threads of its own. */
+static inline uint64_t clock_process_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 #endif /* MSLOT_BENCH_CLOCK_H */

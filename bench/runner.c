@@ -82,6 +82,14 @@ static const struct bench_bare_call *bare_call_of(const struct run *r, const str
 	return b->engine != NULL ? b : NULL;
 }
 
+/* Where the system does not tell there are more CPUs than fit in its answer. */
+static bool has_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
+}
+
 /* Whether an engine can take part; if not it is said why. */
 static bool admitted(struct run *r, const struct engine *engine)
 {
@@ -93,7 +101,12 @@ static bool admitted(struct run *r, const struct engine *engine)
 		skip(r, engine, bench_not_offered);
 		return false;
 	}
-	if ((r->c->flags & CASE_THREADS) != 0 && engine->stops_readers) {
+	if ((r->c->flags & CASE_THREADS) != 0 && has_one_cpu()) {
+		skip(r, engine, "the process may run on one CPU, and two threads need two");
+		return false;
+	}
+	if ((r->c->flags & CASE_THREADS) != 0 && (r->c->flags & CASE_EDITS) != 0 &&
+	    engine->stops_readers) {
 		skip(r, engine, "its readers must stop for an edit");
 		return false;
 	}

@@ -51,7 +51,7 @@ enum bench_outcome { BENCH_OK, BENCH_SKIPPED, BENCH_FAILED };
 #define CASE_EDITS (1u << 4)   /* leaves the same slots, but tokens change */
 #define CASE_2021 (1u << 5)    /* of the group "table2021" */
 #define CASE_QUICK (1u << 6)   /* measured where no case is named */
-#define CASE_THREADS (1u << 7) /* edits while readers read */
+#define CASE_THREADS (1u << 7) /* of two threads at once; CASE_EDITS: one of them edits */
 
 struct bench_case {
 	const char *name;
@@ -126,10 +126,21 @@ enum bench_outcome bench_skipped(struct bench_subject *s, const char *fmt, ...)
 
 /*
  * Ask the map of s for all tokens again, and compare lookups of every kind it offers with
- * them, one by one.
+ * them, one by one; the flags of all slots, too.
  */
 enum bench_outcome bench_verify(struct bench_subject *s, struct engine_map *map,
 				const struct bench_set *set);
+
+/* Compare the flags of each slot with what they should be now. */
+enum bench_outcome bench_verify_flags(struct bench_subject *s, struct engine_map *map,
+				      const struct bench_set *set);
+
+/*
+ * Whether edits do what they say, before they are timed: change a slot, and look at its flags;
+ * move a slot above all others and back, and look at both places each time.
+ */
+enum bench_outcome bench_check_change(struct bench_subject *s);
+enum bench_outcome bench_check_move(struct bench_subject *s, size_t slot);
 
 /*
  * Change a slot in one published edit: flip its flags, or put it where it is once more where

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define VERIFIED 4096u /* addresses that are looked up one by one */
 
@@ -69,6 +70,19 @@ static enum bench_outcome verify_gpa(struct bench_subject *s, struct engine_map 
 	return BENCH_OK;
 }
 
+enum bench_outcome bench_verify_flags(struct bench_subject *s, struct engine_map *map,
+				      const struct bench_set *set)
+{
+	for (size_t i = 0; i < set->nslots && s->engine->flags_of != NULL; i++) {
+		const uint32_t id = set->slot[i].id, flags = s->engine->flags_of(map, id);
+
+		if (flags != s->flags[i])
+			return bench_failed(s, "slot %u has the flags 0x%x instead of 0x%x", id,
+					    flags, s->flags[i]);
+	}
+	return BENCH_OK;
+}
+
 enum bench_outcome bench_verify(struct bench_subject *s, struct engine_map *map,
 				const struct bench_set *set)
 {
@@ -77,7 +91,9 @@ enum bench_outcome bench_verify(struct bench_subject *s, struct engine_map *map,
 
 	if (e->token_of == NULL)
 		return BENCH_OK;
-	outcome = ask_tokens(s, map, set);
+	outcome = bench_verify_flags(s, map, set);
+	if (outcome == BENCH_OK)
+		outcome = ask_tokens(s, map, set);
 	for (size_t k = 0; k < VERIFIED && outcome == BENCH_OK; k++) {
 		const uint64_t *const hva = &set->trail[TRAIL_HVA].addr[k];
 		const uint64_t token = s->token[set->trail[TRAIL_HVA].slot[k]];
@@ -105,4 +121,44 @@ int bench_change(struct bench_subject *s, size_t slot)
 	if (ret == 0)
 		s->flags[slot] = flags;
 	return ret;
+}
+
+enum bench_outcome bench_check_change(struct bench_subject *s)
+{
+	const int ret = bench_change(s, 0);
+
+	if (ret < 0)
+		return bench_failed(s, "an edit: %s", strerror(-ret));
+	return bench_verify_flags(s, s->map, s->set);
+}
+
+/* Move a slot, and look for its last page where it was and where it should be. */
+static enum bench_outcome check_one_move(struct bench_subject *s, const struct engine_slot *slot,
+					 uint64_t from, uint64_t to)
+{
+	const struct engine *const e = s->engine;
+	uint64_t (*const find)(struct engine_map *, const uint64_t *, size_t) =
+	    e->find != NULL ? e->find : e->find_section;
+	const uint64_t old = from + slot->len_bytes - 1, new = to + slot->len_bytes - 1;
+	const int ret = e->move(s->map, slot->id, to);
+
+	if (ret < 0)
+		return bench_failed(s, "move(): %s", strerror(-ret));
+	if (find == NULL || e->token_of == NULL)
+		return BENCH_OK;
+	if (find(s->map, &old, 1) != 0)
+		return bench_failed(s, "move() left slot %u where it was, at 0x%llx", slot->id,
+				    (unsigned long long)from);
+	if (find(s->map, &new, 1) != e->token_of(s->map, slot->id))
+		return bench_failed(s, "move() did not bring slot %u to 0x%llx", slot->id,
+				    (unsigned long long)to);
+	return BENCH_OK;
+}
+
+enum bench_outcome bench_check_move(struct bench_subject *s, size_t slot)
+{
+	const struct engine_slot *const at = &s->set->slot[slot];
+	const enum bench_outcome outcome = check_one_move(s, at, at->gpa, s->set->gpa_end);
+
+	return outcome == BENCH_OK ? check_one_move(s, at, s->set->gpa_end, at->gpa) : outcome;
 }

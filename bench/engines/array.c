@@ -524,6 +524,16 @@ static uint64_t token_of(struct engine_map *map, uint32_t id)
 	return find_id(map, &id, 1);
 }
 
+static uint32_t flags_of_id(struct engine_map *map, uint32_t id)
+{
+	const struct array *array = enter(map);
+	const uint32_t i = index_of_id(map, array, id);
+	const uint32_t flags = i != NO_INDEX ? array->slot[i].flags : 0;
+
+	design_leave();
+	return flags;
+}
+
 static uint64_t count_gpa(struct engine_map *map, uint64_t gpa, uint64_t len_bytes)
 {
 	const struct array *array = enter(map);
@@ -604,6 +614,7 @@ const struct engine engine_array = {
     .fill = fill,
     .batch_flags = batch_flags,
     .token_of = token_of,
+    .flags_of = flags_of_id,
     .find = find,
     .find_dependent = find_dependent,
     .find_local = find_local,

@@ -63,8 +63,20 @@ struct engine {
 	int (*fill)(struct engine_map *map, const struct engine_slot *slots, size_t n);
 	int (*batch_flags)(struct engine_map *map, const struct engine_slot *slots, size_t n);
 
+	/*
+	 * Wait until nothing of the edits before is left to do for threads of the engine's own.
+	 * NULL: it has none.
+	 */
+	void (*settle)(struct engine_map *map);
+
 	/* The token of the slot with this id, 0 for none; valid until the next edit. */
 	uint64_t (*token_of)(struct engine_map *map, uint32_t id);
+
+	/*
+	 * The flags of the slot with this id as readers see them, 0 without one. NULL: slots have
+	 * no flags, or nobody can be asked for them.
+	 */
+	uint32_t (*flags_of)(struct engine_map *map, uint32_t id);
 
 	/* Lookups of n addresses inside one read section; any thread. */
 	uint64_t (*find)(struct engine_map *map, const uint64_t *gpa, size_t n);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kernel.c - the real kernel's KVM as an engine: one KVM_SET_USER_MEMORY_REGION an edit, on a
- * VM without a vCPU. It has no lookups (they happen inside the kernel only) and cannot publish
+ * VM without a vCPU. It has no lookups (they happen inside the kernel only, which tells nobody
+ * the flags of a slot either) and cannot publish
  * several edits at once, so that there is no fill and no batch either: set a map up by inserts.
  *
  * Data: beside the VM, the request that made each slot, because each later edit of a slot

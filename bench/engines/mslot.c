@@ -153,7 +153,7 @@ static int mslot_move(struct engine_map *m, uint32_t id, uint64_t gpa)
 	return ret < 0 ? ret : finish(txn, mslot_txn_move(txn, (struct mslot_key){0, id}, gpa));
 }
 
-static uint32_t flags_of(uint32_t flags)
+static uint32_t flag_bits(uint32_t flags)
 {
 	return flags != 0 ? MSLOT_LOG_DIRTY : 0;
 }
@@ -164,7 +164,7 @@ static int mslot_set_flags(struct engine_map *m, uint32_t id, uint32_t flags)
 	struct mslot_txn *txn;
 	const int ret = has(m, id) && flags <= 1 ? mslot_txn_begin(m->map, &txn) : -EINVAL;
 
-	return ret < 0 ? ret : finish(txn, mslot_txn_set_flags(txn, key, flags_of(flags)));
+	return ret < 0 ? ret : finish(txn, mslot_txn_set_flags(txn, key, flag_bits(flags)));
 }
 
 static int mslot_batch_flags(struct engine_map *m, const struct engine_slot *slots, size_t n)
@@ -178,7 +178,7 @@ static int mslot_batch_flags(struct engine_map *m, const struct engine_slot *slo
 		const struct mslot_key key = {0, slots[i].id};
 
 		ret = has(m, key.id) && slots[i].flags <= 1
-			  ? mslot_txn_set_flags(txn, key, flags_of(slots[i].flags))
+			  ? mslot_txn_set_flags(txn, key, flag_bits(slots[i].flags))
 			  : -EINVAL;
 	}
 	return finish(txn, ret);
@@ -221,6 +221,16 @@ static int mslot_fill(struct engine_map *m, const struct engine_slot *slots, siz
 	return ret;
 }
 
+/* What the edits retired is freed by the thread that reclaims. */
+static void mslot_settle(struct engine_map *m)
+{
+	const struct mslot_snapshot *const snap = mslot_enter(m->map);
+	const uint64_t generation = mslot_snapshot_generation(snap);
+
+	mslot_leave(snap);
+	mslot_wait(m->map, generation, -1);
+}
+
 /* ---- Lookups --------------------------------------------------------------- */
 
 static uint64_t mslot_token_of(struct engine_map *m, uint32_t id)
@@ -230,6 +240,18 @@ static uint64_t mslot_token_of(struct engine_map *m, uint32_t id)
 
 	mslot_leave(snap);
 	return token;
+}
+
+static uint32_t mslot_flags_of(struct engine_map *m, uint32_t id)
+{
+	const struct mslot_snapshot *const snap = mslot_enter(m->map);
+	const struct mslot_slot *const slot = mslot_find_id(snap, (struct mslot_key){0, id});
+	struct mslot_slot_info info = {0};
+
+	if (slot != NULL)
+		mslot_slot_info_get(slot, &info);
+	mslot_leave(snap);
+	return (info.flags & MSLOT_LOG_DIRTY) != 0;
 }
 
 static uint64_t find(struct engine_map *m, const uint64_t *gpa, size_t n)
@@ -370,11 +392,11 @@ static void thread_begin(void)
 #define OPERATIONS                                                                                 \
 	.overlaps_hva = true, .destroy = mslot_destroy, .insert = mslot_insert,                    \
 	.remove = mslot_remove, .move = mslot_move, .set_flags = mslot_set_flags,                  \
-	.fill = mslot_fill, .batch_flags = mslot_batch_flags, .token_of = mslot_token_of,          \
-	.find = find, .find_dependent = find_dependent, .find_local = find_local,                  \
-	.find_section = find_section, .find_hva = find_hva, .find_id = find_id,                    \
-	.count_gpa = count_gpa, .count_hva = count_hva, .memory = memory,                          \
-	.thread_begin = thread_begin
+	.fill = mslot_fill, .batch_flags = mslot_batch_flags, .settle = mslot_settle,              \
+	.token_of = mslot_token_of, .flags_of = mslot_flags_of, .find = find,                      \
+	.find_dependent = find_dependent, .find_local = find_local, .find_section = find_section,  \
+	.find_hva = find_hva, .find_id = find_id, .count_gpa = count_gpa, .count_hva = count_hva,  \
+	.memory = memory, .thread_begin = thread_begin
 
 const struct engine engine_mslot = {
     .name = "mslot",

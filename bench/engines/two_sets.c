@@ -402,6 +402,18 @@ static uint64_t token_of(struct engine_map *map, uint32_t id)
 	return find_id(map, &id, 1);
 }
 
+LOOP flags_in(const struct set *set, unsigned int k, uint32_t id)
+{
+	const struct slot *const slot = search_id(set, k, id);
+
+	return slot ? flags_of(slot) : 0;
+}
+
+static uint32_t flags_of_id(struct engine_map *map, uint32_t id)
+{
+	return (uint32_t)IN_SECTION(flags_in, map, id);
+}
+
 static uint64_t count_gpa(struct engine_map *map, uint64_t gpa, uint64_t len_bytes)
 {
 	if (!len_bytes)
@@ -482,6 +494,7 @@ const struct engine engine_two_sets = {
     .fill = fill,
     .batch_flags = batch_flags,
     .token_of = token_of,
+    .flags_of = flags_of_id,
     .find = find,
     .find_dependent = find_dependent,
     .find_local = find_local,

@@ -194,6 +194,8 @@ static void compare_tokens(struct twin *tw)
 	for (uint32_t id = 0; id < LIMIT; id++) {
 		token[id] = tw->engine->token_of(tw->map, id);
 		REQUIRE(tw, (token[id] != 0) == has(tw, id));
+		REQUIRE(tw, tw->engine->flags_of(tw->map, id) ==
+				(has(tw, id) ? tw->slot[id].flags : 0));
 		for (uint32_t other = 0; other < id; other++)
 			REQUIRE(tw, !token[id] || token[id] != token[other]);
 		ids[id] = id;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_bench.c - `mslot bench` with engines that are wrong, slow, refuse or are not there: the
- * verb is linked with the engines below in the place of the real ones, and its exit status and
- * both outputs are looked at. All of them are one plain list with a fault of their own.
+ * verb is linked with the engines of bench_liars.c in the place of the real ones, and its exit
+ * status and both outputs are looked at.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,189 +11,17 @@
 
 #include <cmocka.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "bench/runner.h"
+#include "bench_liars.h"
 #include "cli/cli.h"
 
 #define TEXT_MAX 65536u
 #define ARGS_MAX 16
-#define SLOW_NS 70000000
-
-struct engine_map {
-	uint32_t limit;
-	struct engine_slot slot[]; /* by id; len_bytes 0: there is none */
-};
-
-/* ---- An honest list ----------------------------------------------------------- */
-
-static struct engine_map *create(uint32_t limit)
-{
-	struct engine_map *const m = calloc(1, sizeof(*m) + limit * sizeof(m->slot[0]));
-
-	if (m != NULL)
-		m->limit = limit;
-	return m;
-}
-
-static void destroy(struct engine_map *m)
-{
-	free(m);
-}
-
-static int insert(struct engine_map *m, const struct engine_slot *slot)
-{
-	m->slot[slot->id] = *slot;
-	return 0;
-}
-
-static int set_flags(struct engine_map *m, uint32_t id, uint32_t flags)
-{
-	m->slot[id].flags = flags;
-	return 0;
-}
-
-static int move(struct engine_map *m, uint32_t id, uint64_t gpa)
-{
-	/* Beside readers. */
-	__atomic_store_n(&m->slot[id].gpa, gpa, __ATOMIC_RELAXED);
-	return 0;
-}
-
-static int fill(struct engine_map *m, const struct engine_slot *slots, size_t n)
-{
-	memset(m->slot, 0, m->limit * sizeof(m->slot[0]));
-	for (size_t i = 0; i < n; i++)
-		m->slot[slots[i].id] = slots[i];
-	return 0;
-}
-
-static uint64_t token_of(struct engine_map *m, uint32_t id)
-{
-	return m->slot[id].len_bytes > 0 ? (uint64_t)id + 1 : 0;
-}
-
-static uint64_t find(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	uint64_t sum = 0;
-
-	for (size_t k = 0; k < n; k++) {
-		for (uint32_t id = 0; id < m->limit; id++) {
-			const uint64_t start = __atomic_load_n(&m->slot[id].gpa, __ATOMIC_RELAXED);
-
-			sum += gpa[k] - start < m->slot[id].len_bytes ? id + 1 : 0;
-		}
-	}
-	return sum;
-}
-
-static uint64_t memory(struct engine_map *m)
-{
-	return sizeof(*m) + m->limit * sizeof(m->slot[0]);
-}
-
-#define HONEST                                                                                     \
-	.create = create, .destroy = destroy, .insert = insert, .token_of = token_of,              \
-	.memory = memory
-
-/* ---- Faults ------------------------------------------------------------------- */
-
-/* One by one it is right. */
-static uint64_t find_lying(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	return find(m, gpa, n) + (n > 1);
-}
-
-static uint64_t find_wrong(struct engine_map *m, const uint64_t *gpa, size_t n)
-{
-	return find(m, gpa, n) + n;
-}
-
-static int set_flags_losing(struct engine_map *m, uint32_t id, uint32_t flags)
-{
-	(void)flags;
-	m->slot[id].len_bytes = 0;
-	return 0;
-}
-
-static int fill_without_memory(struct engine_map *m, const struct engine_slot *slots, size_t n)
-{
-	(void)m;
-	(void)slots;
-	(void)n;
-	return -ENOMEM;
-}
-
-static int insert_slowly(struct engine_map *m, const struct engine_slot *slot)
-{
-	nanosleep(&(const struct timespec){.tv_nsec = SLOW_NS}, NULL);
-	return insert(m, slot);
-}
-
-static const char *is_gone(void)
-{
-	return "nobody has it";
-}
-
-static const char *version(void)
-{
-	return "7.1";
-}
-
-static const struct engine honest = {.name = "mslot",
-				     .what = "a list",
-				     .version = version,
-				     HONEST,
-				     .fill = fill,
-				     .find = find,
-				     .find_section = find,
-				     .set_flags = set_flags,
-				     .move = move};
-static const struct engine lying = {
-    .name = "lying", .what = "wrong sums", HONEST, .fill = fill, .find = find_lying};
-static const struct engine wrong = {
-    .name = "wrong", .what = "wrong answers", HONEST, .fill = fill, .find = find_wrong};
-static const struct engine losing = {.name = "losing",
-				     .what = "edits lose slots",
-				     HONEST,
-				     .fill = fill,
-				     .set_flags = set_flags_losing};
-static const struct engine full = {
-    .name = "full", .what = "no memory", HONEST, .fill = fill_without_memory, .find = find};
-static const struct engine slow = {.name = "slow",
-				   .what = "an insert takes long",
-				   .create = create,
-				   .destroy = destroy,
-				   .insert = insert_slowly};
-static const struct engine small = {
-    .name = "small", .what = "few slots", .max_slots = 9, HONEST, .fill = fill, .find = find};
-static const struct engine real = {
-    .name = "real", .what = "mapped memory", .real_memory = true, HONEST, .find = find};
-static const struct engine stopping = {.name = "stopping",
-				       .what = "no edit beside readers",
-				       .stops_readers = true,
-				       HONEST,
-				       .fill = fill,
-				       .find_section = find,
-				       .set_flags = set_flags};
-static const struct engine gone = {.name = "gone", .what = "absent", .absent = is_gone};
-
-/* In the place of bench/engines/engines.c. */
-const struct engine engine_mslot = {.name = "mslot"};
-const struct engine *const bench_engines[] = {&honest, &lying, &wrong, &losing,   &full,
-					      &slow,   &small, &real,  &stopping, &gone};
-const size_t bench_nengines = sizeof(bench_engines) / sizeof(bench_engines[0]);
-
-static double bare_call_ns(void)
-{
-	return 12.5;
-}
-
-const struct bench_bare_call bench_bare_calls[] = {{&honest, bare_call_ns}, {0}};
 
 /* ---- Running it ----------------------------------------------------------------- */
 
@@ -245,6 +72,26 @@ static void assert_says(const char *text, const char *part)
 {
 	if (strstr(text, part) == NULL)
 		fail_msg("expected '%s' in '%s'", part, text);
+}
+
+static size_t count_cpus(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (size_t)CPU_COUNT(&cpus) : 0;
+}
+
+#define APART "the two threads did not run at the same time: busy machine"
+
+/* The same until two threads had a processor each; false if this machine has none for them. */
+static bool beside(struct answer *a, const char *args)
+{
+	for (int i = 0; i < 5 && count_cpus() > 1; i++) {
+		bench(a, args);
+		if (a->status != 0 || strstr(a->out, APART) == NULL)
+			return true;
+	}
+	return false;
 }
 
 #define TINY " --slots 10 --repetitions 1"
@@ -301,6 +148,75 @@ static void slots_lost_by_edits_are_missed_afterwards(void **state)
 	assert_int_equal(a.status, 1);
 	assert_says(a.err, "engine losing, case edit, layout random, 10 slots: slot ");
 	assert_says(a.err, " is not in the map");
+}
+
+static void edits_that_do_nothing_are_noticed(void **state)
+{
+	static const char *const name[] = {"edit", "batch", "edit-busy-reader", "concurrent-rw"};
+	static const char *const move_name[] = {"move-inactive", "move-active"};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < (count_cpus() > 1 ? 4 : 2); i++) {
+		snprintf(args, sizeof(args), "%s --engine idle" TINY, name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 1);
+		assert_says(a.err, name[i]);
+		assert_says(a.err, " has the flags 0x0 instead of 0x1");
+	}
+	for (size_t i = 0; i < (count_cpus() > 1 ? 2 : 1); i++) {
+		snprintf(args, sizeof(args), "%s --engine idle" TINY, move_name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 1);
+		assert_says(a.err, move_name[i]);
+		assert_says(a.err, "move() left slot ");
+	}
+}
+
+static void wrong_answers_end_the_run(void **state)
+{
+	static const struct {
+		const char *args, *err;
+		bool threads;
+	} run[] = {
+	    {"lookup-random --engine gaps", "wrong answer of find() at 0x", false},
+	    {"lookup-random --engine hva-wrong", "wrong answer of find_hva() at 0x", false},
+	    {"lookup-random --engine id-wrong", "wrong answer of find_id() at 0x", false},
+	    {"id --engine id-lying", "wrong answers while timed", false},
+	    {"unmap --engine count-wrong", "wrong answers while timed", false},
+	    {"unmap-2m --engine count-wrong", "wrong answers while timed", false},
+	    {"replace --engine fills-once", "case replace, layout random, 10 slots: ", false},
+	    {"setup --engine inserts-most", "slot 3 is not in the map", false},
+	    {"setup-one --engine inserts-most", "slot 3 is not in the map", false},
+	    {"edit-busy-reader --engine at-times", " lookups missed a slot that is always", true},
+	    {"concurrent-rw --engine at-times", " lookups missed a slot that is always", true},
+	    {"concurrent-2r --engine lying-beside", "wrong answers while timed", true},
+	};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
+		if (run[i].threads && count_cpus() < 2)
+			continue;
+		snprintf(args, sizeof(args), "%s" TINY, run[i].args);
+		bench(&a, args);
+		if (a.status != 1)
+			fail_msg("%s: exit %d", args, a.status);
+		assert_says(a.err, run[i].err);
+	}
+}
+
+static void the_second_time_of_a_repetition_counts(void **state)
+{
+	static struct answer a;
+
+	(void)state;
+	bare_calls = 0;
+	bench(&a, "bare-call --engine mslot --repetitions 3 --json");
+	assert_int_equal(a.status, 0);
+	assert_says(a.out, "\"value\":15.500000,\"min\":13.500000,\"max\":17.500000,");
 }
 
 static void a_failing_fill_ends_the_run(void **state)
@@ -368,16 +284,42 @@ static void what_would_take_too_long_is_left_out(void **state)
 		    "no row of slow at 1000 slots: one repetition would take more than 20 s");
 }
 
+static void two_threads_on_one_cpu_make_no_row(void **state)
+{
+	static const char *const name[] = {"edit-busy-reader", "concurrent-2r", "concurrent-rw"};
+	static struct answer a;
+	cpu_set_t cpus;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < 3 && count_cpus() > 1; i++) {
+		snprintf(args, sizeof(args), "%s --engine crowded" TINY, name[i]);
+		bench(&a, args);
+		assert_int_equal(a.status, 0);
+		assert_says(a.out, "no row of crowded at 10 slots: " APART);
+	}
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	one_cpu_for_all();
+	bench(&a, "concurrent-paced concurrent-2r --engine mslot" TINY);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	assert_int_equal(a.status, 0);
+	assert_null(strstr(a.out, "x floor  vs mslot\n   10  mslot"));
+	assert_says(a.out, "no row of mslot at 10 slots: the process may run on one CPU, and two "
+			   "threads need two");
+}
+
 static void two_values_of_a_case_are_two_tables(void **state)
 {
 	static struct answer a;
 
 	(void)state;
-	bench(&a, "concurrent-rw bare-call --engine mslot" TINY);
-	assert_int_equal(a.status, 0);
+	bare_calls = 0;
+	if (!beside(&a, "concurrent-rw bare-call --engine mslot" TINY))
+		skip();
 	assert_says(a.out, "\nconcurrent-rw: ");
 	assert_says(a.out, "\nconcurrent-rw-writer: ");
 	assert_says(a.out, "\nbare-call: ");
+	/* The first repetition does not count. */
 	assert_says(a.out, "12.50");
 }
 
@@ -398,10 +340,14 @@ int main(void)
 	    cmocka_unit_test(a_wrong_sum_ends_the_run),
 	    cmocka_unit_test(a_wrong_answer_is_found_before_timing),
 	    cmocka_unit_test(slots_lost_by_edits_are_missed_afterwards),
+	    cmocka_unit_test(edits_that_do_nothing_are_noticed),
+	    cmocka_unit_test(wrong_answers_end_the_run),
+	    cmocka_unit_test(the_second_time_of_a_repetition_counts),
 	    cmocka_unit_test(a_failing_fill_ends_the_run),
 	    cmocka_unit_test(absent_engines_are_listed),
 	    cmocka_unit_test(who_cannot_take_part_is_named),
 	    cmocka_unit_test(what_would_take_too_long_is_left_out),
+	    cmocka_unit_test(two_threads_on_one_cpu_make_no_row),
 	    cmocka_unit_test(two_values_of_a_case_are_two_tables),
 	    cmocka_unit_test(phases_of_2021_are_columns),
 	};
