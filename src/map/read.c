@@ -139,10 +139,15 @@ const struct mslot_slot *mslot_find_nearest(const struct mslot_snapshot *snap, u
 	return NULL;
 }
 
-/* An iteration: over one index, or over both that have the slots by host page. */
+/*
+ * An iteration: over one index, over both that have the slots by host page, or over the one
+ * slot that has the whole range, which is what small ranges are about.
+ */
+enum iter_mode { ITER_ONE, ITER_MERGED, ITER_SLOT, ITER_END };
 struct iter {
-	bool merges;
+	enum iter_mode mode;
 	union {
+		const struct mslot_slot *slot;
 		struct index_cursor one;
 		struct index_ranges_cursor hva;
 	};
@@ -171,16 +176,34 @@ static uint64_t pages_of(const struct mslot_snapshot *snap, struct mslot_range r
 	return range.start >> snap->page_shift;
 }
 
+/* Iterate over the pages [start, end) of an index by guest or by host page. */
+static void iter_init(struct iter *it, const struct mslot_snapshot *snap,
+		      const struct index_root *root, uint64_t start, uint64_t end, bool by_hva)
+{
+	const struct mslot_slot *slot = start < end ? snap->finders.find(root, start) : NULL;
+	uint64_t base;
+
+	if (slot) {
+		base = by_hva ? slot->hva >> slot->page_shift : slot->base_gfn;
+		if (base + slot->npages >= end) {
+			it->mode = ITER_SLOT;
+			it->slot = slot;
+			return;
+		}
+	}
+	it->mode = ITER_ONE;
+	index_cursor_init(&it->one, root, start, end);
+}
+
 void mslot_iter_gpa(struct mslot_iter *iter, const struct mslot_snapshot *snap, uint32_t space,
 		    struct mslot_range range)
 {
 	uint64_t end, start = pages_of(snap, range, &end);
 
-	iter_of(iter)->merges = false;
-	if (space >= snap->nspaces)
-		end = 0;
-	index_cursor_init(&iter_of(iter)->one, &snap->gfn[space < snap->nspaces ? space : 0], start,
-			  end);
+	if (space < snap->nspaces)
+		iter_init(iter_of(iter), snap, &snap->gfn[space], start, end, false);
+	else
+		iter_of(iter)->mode = ITER_END;
 }
 
 void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapshot *snap,
@@ -190,11 +213,12 @@ void mslot_iter_hva(struct mslot_iter *iter, const struct mslot_snapshot *snap,
 	struct iter *it = iter_of(iter);
 
 	/* Where no slots overlap one index has them all. */
-	it->merges = snap->hva.rest.count > 0;
-	if (it->merges)
-		index_ranges_cursor_init(&it->hva, &snap->hva, start, end);
-	else
-		index_cursor_init(&it->one, &snap->hva.apart, start, end);
+	if (snap->hva.rest.count == 0) {
+		iter_init(it, snap, &snap->hva.apart, start, end, true);
+		return;
+	}
+	it->mode = ITER_MERGED;
+	index_ranges_cursor_init(&it->hva, &snap->hva, start, end);
 }
 
 const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
@@ -202,9 +226,18 @@ const struct mslot_slot *mslot_iter_next(struct mslot_iter *iter)
 	struct iter *it = iter_of(iter);
 	struct index_entry entry;
 
-	if (!it->merges)
+	switch (it->mode) {
+	case ITER_ONE:
 		return index_cursor_item(&it->one);
-	return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
+	case ITER_MERGED:
+		return index_ranges_cursor_next(&it->hva, &entry) ? entry.item : NULL;
+	case ITER_SLOT:
+		it->mode = ITER_END;
+		return it->slot;
+	case ITER_END:
+		break;
+	}
+	return NULL;
 }
 
 size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,
