@@ -135,6 +135,7 @@ static void print_help(void)
 	    BENCH_MAX_REPETITIONS, REPETITIONS);
 }
 
+/* In the order given, each once. */
 static int parse_counts(struct bench_options *o, char *text)
 {
 	char *field[BENCH_MAX_LIST];
@@ -142,12 +143,19 @@ static int parse_counts(struct bench_options *o, char *text)
 
 	if (n > BENCH_MAX_LIST)
 		return cli_usage(VERB, "--slots: expected at most %u numbers", BENCH_MAX_LIST);
+	o->nslots = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!cli_number(field[i], MAX_SLOTS, &o->slots[i]) || o->slots[i] == 0)
+		uint64_t slots;
+		size_t same = 0;
+
+		if (!cli_number(field[i], MAX_SLOTS, &slots) || slots == 0)
 			return cli_usage(VERB, "--slots: expected numbers from 1 to %u, got '%s'",
 					 (unsigned int)MAX_SLOTS, field[i]);
+		while (same < o->nslots && o->slots[same] != slots)
+			same++;
+		if (same == o->nslots)
+			o->slots[o->nslots++] = slots;
 	}
-	o->nslots = n;
 	return 0;
 }
 
@@ -233,6 +241,8 @@ static int take_option(struct bench_options *o, int c)
 		o->json = true;
 		return 0;
 	case 'v':
+		if (optarg[0] == '\0')
+			return cli_usage(VERB, "--svg: expected a file name, got ''");
 		o->svg = optarg;
 		return 0;
 	default:
@@ -312,6 +322,9 @@ int bench_main(int argc, char **argv)
 
 	if (ret >= 0)
 		return ret;
+	/* Before all the work: afterwards it would be lost. */
+	if (o.svg != NULL && bench_svg_try(o.svg) < 0)
+		return CLI_FAILED;
 	ret = run(&out, &o);
 	bench_output_fini(&out);
 	return ret;

@@ -54,7 +54,12 @@ struct bench_sink bench_output_sink(struct bench_output *out);
 void bench_output_end(struct bench_output *out);
 void bench_output_fini(struct bench_output *out);
 
-/* Draw what was measured to o->svg; 0, or -1 with a message printed. */
+/* Whether a file can be written, without changing it; 0, or -1 with a message printed. */
+int bench_svg_try(const char *path);
+/*
+ * Draw what was measured to o->svg; 0, or -1 with a message printed. After a failure there is
+ * no file that was not there before.
+ */
 int bench_svg(const struct bench_output *out);
 
 /* Position of a row's engine in bench_engines[]. */

@@ -597,7 +597,7 @@ static void destroy(struct engine_map *map)
 
 static uint64_t memory(struct engine_map *map)
 {
-	return sizeof(*map) + array_bytes(map, active_array(map)->used);
+	return array_bytes(map, active_array(map)->used);
 }
 
 const struct engine engine_array = {

@@ -309,13 +309,15 @@ static uint64_t find_section(struct engine_map *map, const uint64_t *gpa, size_t
 	return sum;
 }
 
-/* The table before the last edit is not counted: it is not the map as it is. */
+/*
+ * The table before the last edit is not the map as it is, and place[] and id_at[] are no part
+ * of DPDK.
+ */
 static uint64_t memory(struct engine_map *map)
 {
 	const struct rte_vhost_memory *const t = current_table(map);
 
-	return sizeof(*map) + sizeof(*t) + t->nregions * sizeof(t->regions[0]) +
-	       2 * ((uint64_t)map->limit + 1) * sizeof(*map->place);
+	return sizeof(*t) + t->nregions * sizeof(t->regions[0]);
 }
 
 static const char *version(void)

@@ -97,7 +97,10 @@ struct engine {
 	uint64_t (*count_gpa)(struct engine_map *map, uint64_t gpa, uint64_t len_bytes);
 	uint64_t (*count_hva)(struct engine_map *map, uint64_t hva, uint64_t len_bytes);
 
-	/* Bytes in use for the map as it is (slots, indexes and copies; not allocator slack). */
+	/*
+	 * Bytes that readers can reach of the map as it is (slots, indexes and second copies), but
+	 * not what the engine keeps beside it, nor allocator slack.
+	 */
 	uint64_t (*memory)(struct engine_map *map);
 	/* Called by a thread before its first and after its last lookup; NULL: nothing to do. */
 	void (*thread_begin)(void);

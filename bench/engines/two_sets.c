@@ -455,7 +455,7 @@ static void destroy(struct engine_map *map)
 
 static uint64_t memory(struct engine_map *map)
 {
-	return sizeof(*map) + map->nslots * sizeof(struct slot);
+	return sizeof(map->set) + map->nslots * sizeof(struct slot);
 }
 
 const char *two_sets_check(struct engine_map *map)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -352,21 +353,58 @@ static void bench_draws_what_it_measured(void **state)
 	run_unlink(name);
 }
 
-static void bench_drawings_that_cannot_be_are_failures(void **state)
+static void bench_measures_a_number_of_slots_once(void **state)
 {
+	const char *first;
 	struct run r;
 
 	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "memory", "--slots", "9,7,9,7", "--engine",
+					  "mslot", "--json", NULL});
+	assert_int_equal(r.status, 0);
+	first = strstr(r.out, "\"slots\":9,");
+	assert_non_null(first);
+	assert_null(strstr(first + 1, "\"slots\":9,"));
+	assert_contains(first, "\"slots\":7,");
+	run_free(&r);
+}
+
+static void bench_drawings_that_cannot_be_are_failures(void **state)
+{
+	char *const name = run_file("x", 1, ".svg");
+	FILE *f;
+	struct run r;
+
+	(void)state;
+	/* Before anything is measured. */
 	run_cli(&r, (const char *const[]){"bench", "memory", "--slots", "3", "--engine", "mslot",
 					  "--svg", "/nonexistent/a.svg", NULL});
 	assert_int_equal(r.status, 1);
+	assert_string_equal(r.out, "");
 	assert_contains(r.err, "mslot bench: /nonexistent/a.svg: cannot write: ");
 	run_free(&r);
-	run_cli(&r, (const char *const[]){"bench", "bare-call", "--engine", "mslot", "--svg",
-					  "/nonexistent/a.svg", "--repetitions", "1", NULL});
+	run_cli(&r, (const char *const[]){"bench", "memory", "--svg", "/", NULL});
+	assert_int_equal(r.status, 1);
+	assert_string_equal(r.out, "");
+	assert_contains(r.err, "mslot bench: /: cannot write: Is a directory");
+	run_free(&r);
+	/* What is there stays until there is something to draw, and nothing is left behind. */
+	run_cli(&r, (const char *const[]){"bench", "bare-call", "--engine", "mslot", "--svg", name,
+					  "--repetitions", "1", NULL});
 	assert_int_equal(r.status, 1);
 	assert_contains(r.err, "nothing was measured that has slots");
 	run_free(&r);
+	f = fopen(name, "re");
+	assert_non_null(f);
+	assert_int_equal(fgetc(f), 'x');
+	fclose(f);
+	assert_int_equal(unlink(name), 0);
+	run_cli(&r, (const char *const[]){"bench", "bare-call", "--engine", "mslot", "--svg", name,
+					  "--repetitions", "1", NULL});
+	assert_int_equal(r.status, 1);
+	assert_int_equal(access(name, F_OK), -1);
+	run_free(&r);
+	free(name);
 }
 
 int main(void)
@@ -383,6 +421,7 @@ int main(void)
 	    cmocka_unit_test(bench_cases_engines_and_layouts_can_be_chosen),
 	    cmocka_unit_test(bench_all_runs_every_case),
 	    cmocka_unit_test(bench_draws_what_it_measured),
+	    cmocka_unit_test(bench_measures_a_number_of_slots_once),
 	    cmocka_unit_test(bench_drawings_that_cannot_be_are_failures),
 	};
 

@@ -90,6 +90,7 @@ static const struct {
     {{"bench", "--layout", "x"}, "known are random, contiguous, skewed", "Try 'mslot bench"},
     {{"bench", "--repetitions", "0"}, "--repetitions: expected a number from 1 to 1000,", "Try"},
     {{"bench", "--slots", "0"}, "--slots: expected numbers from 1 to", "Try 'mslot bench"},
+    {{"bench", "--svg", ""}, "--svg: expected a file name, got ''", "Try 'mslot bench"},
     {{"bench", "--slots", "10,,20"}, "--slots: expected numbers from 1 to", "Try"},
     {{"bench", "--slots", "99999999"}, "--slots: expected numbers from 1 to", "Try"},
 };

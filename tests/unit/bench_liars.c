@@ -4,8 +4,10 @@
  * them are one plain list of slots by id, and each but the first has a fault of its own.
  */
 #include "bench_liars.h"
+#include "clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +275,55 @@ static void all_cpus_again(void)
 	sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
 }
 
+/* Edits that another thread has not done LAZY_NS of work for. */
+static size_t left;
+
+static void *work_off(void *arg)
+{
+	const uint64_t end = clock_cpu_ns() + left * LAZY_NS;
+
+	(void)arg;
+	while (clock_cpu_ns() < end)
+		;
+	left = 0;
+	return NULL;
+}
+
+static void settle(struct engine_map *m)
+{
+	pthread_t thread;
+
+	(void)m;
+	if (pthread_create(&thread, NULL, work_off, NULL) == 0)
+		pthread_join(thread, NULL);
+}
+
+static int set_flags_lazily(struct engine_map *m, uint32_t id, uint32_t flags)
+{
+	left++;
+	return set_flags(m, id, flags);
+}
+
+static int move_lazily(struct engine_map *m, uint32_t id, uint64_t gpa)
+{
+	left++;
+	return move(m, id, gpa);
+}
+
+static int fill_lazily(struct engine_map *m, const struct engine_slot *slots, size_t n)
+{
+	left++;
+	return fill(m, slots, n);
+}
+
+static int batch_lazily(struct engine_map *m, const struct engine_slot *slots, size_t n)
+{
+	left++;
+	for (size_t i = 0; i < n; i++)
+		set_flags(m, slots[i].id, slots[i].flags);
+	return 0;
+}
+
 static const char *is_gone(void)
 {
 	return "nobody has it";
@@ -338,6 +389,16 @@ static const struct engine idle = {.name = "idle",
 				   .move = move_nothing,
 				   .set_flags = set_flags_of_nothing,
 				   .batch_flags = batch_of_nothing};
+static const struct engine lazy = {.name = "lazy",
+				   .what = "leaves its work to a thread",
+				   HONEST,
+				   .find = find,
+				   .fill = fill_lazily,
+				   .move = move_lazily,
+				   .set_flags = set_flags_lazily,
+				   .batch_flags = batch_lazily,
+				   .settle = settle};
+
 /* What each gets wrong is its name. */
 static const struct engine gaps = {
     .name = "gaps", .what = "finds slots in gaps", HONEST, .fill = fill, .find = find_in_gaps};
@@ -385,9 +446,10 @@ static const struct engine gone = {.name = "gone", .what = "absent", .absent = i
 /* In the place of bench/engines/engines.c. */
 const struct engine engine_mslot = {.name = "mslot"};
 const struct engine *const bench_engines[] = {
-    &honest,    &lying,    &wrong,    &losing,      &full,       &slow,         &small,
-    &real,      &stopping, &crowded,  &idle,        &gaps,       &at_times,     &lying_beside,
-    &hva_wrong, &id_wrong, &id_lying, &count_wrong, &fills_once, &inserts_most, &gone};
+    &honest,     &lying,        &wrong,     &losing,   &full,     &slow,
+    &small,      &real,         &stopping,  &crowded,  &idle,     &gaps,
+    &at_times,   &lying_beside, &hva_wrong, &id_wrong, &id_lying, &count_wrong,
+    &fills_once, &inserts_most, &lazy,      &gone};
 const size_t bench_nengines = sizeof(bench_engines) / sizeof(bench_engines[0]);
 
 unsigned int bare_calls;

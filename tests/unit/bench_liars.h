@@ -5,6 +5,9 @@
 
 #include "bench/runner.h"
 
+/* CPU time of an edit of "lazy", in a thread of its own. */
+#define LAZY_NS 5000u
+
 /* Calls of the bare call of "mslot" so far; each takes 10.5 ns and as many more. */
 extern unsigned int bare_calls;
 

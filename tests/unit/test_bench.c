@@ -219,6 +219,34 @@ static void the_second_time_of_a_repetition_counts(void **state)
 	assert_says(a.out, "\"value\":15.500000,\"min\":13.500000,\"max\":17.500000,");
 }
 
+static void work_of_other_threads_is_a_part_of_edits(void **state)
+{
+	static const struct {
+		const char *name;
+		double least;
+	} edit[] = {{"edit", LAZY_NS},
+		    {"batch", LAZY_NS},
+		    {"move-inactive", LAZY_NS},
+		    {"replace", LAZY_NS / 1e6}};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(edit) / sizeof(edit[0]); i++) {
+		const char *row, *value;
+
+		snprintf(args, sizeof(args), "%s --json --engine lazy" TINY, edit[i].name);
+		bench(&a, args);
+		assert_int_equal(a.status, 0);
+		row = strstr(a.out, "\"engine\":\"lazy\",\"layout\"");
+		assert_non_null(row);
+		value = strstr(row, "\"value\":");
+		assert_non_null(value);
+		if (strtod(value + strlen("\"value\":"), NULL) < edit[i].least)
+			fail_msg("%s: %s", edit[i].name, value);
+	}
+}
+
 static void a_failing_fill_ends_the_run(void **state)
 {
 	static struct answer a;
@@ -343,6 +371,7 @@ int main(void)
 	    cmocka_unit_test(edits_that_do_nothing_are_noticed),
 	    cmocka_unit_test(wrong_answers_end_the_run),
 	    cmocka_unit_test(the_second_time_of_a_repetition_counts),
+	    cmocka_unit_test(work_of_other_threads_is_a_part_of_edits),
 	    cmocka_unit_test(a_failing_fill_ends_the_run),
 	    cmocka_unit_test(absent_engines_are_listed),
 	    cmocka_unit_test(who_cannot_take_part_is_named),

@@ -235,8 +235,8 @@ pub unsafe extern "C" fn vm_memory_token_of(map: *const Map, id: u32) -> u64 {
     (*map).entry(id).map_or(0, |e| e.token)
 }
 
-/// The vector of the published map, and its regions with the two counts of each Arc. The table
-/// of ids counts as well: edits need it.
+/// The vector of the published map, and its regions with the two counts of each Arc; nothing of
+/// what is kept beside it here.
 ///
 /// # Safety
 /// See vm_memory_destroy().
@@ -244,9 +244,8 @@ pub unsafe extern "C" fn vm_memory_token_of(map: *const Map, id: u32) -> u64 {
 pub unsafe extern "C" fn vm_memory_bytes(map: *const Map) -> u64 {
     let counts = 2 * size_of::<usize>();
     let region = size_of::<Arc<Region>>() + size_of::<Region>() + counts;
-    let fixed = size_of::<Map>() + size_of::<Memory>() + counts;
-    let ids = (*map).by_id.len() * size_of::<Entry>();
-    ((*map).memory.memory().num_regions() * region + fixed + ids) as u64
+    let fixed = size_of::<Memory>() + counts;
+    ((*map).memory.memory().num_regions() * region + fixed) as u64
 }
 
 /// One snapshot for all lookups.
