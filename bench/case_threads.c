@@ -464,6 +464,11 @@ static int edit_for_a_while(struct bench_subject *s, struct concurrent *c, uint6
 	return ret;
 }
 
+static bool enough(const struct concurrent *c)
+{
+	return c->nchunks > 0 && (c->nedits == SAMPLES_MAX || c->counts >= CONCURRENT_NS / 4);
+}
+
 static enum bench_outcome run_concurrent(struct bench_subject *s, uint64_t pace_ns, double value[2])
 {
 	struct concurrent c = {.ns = bench_alloc(SAMPLES_MAX, sizeof(*c.ns))};
@@ -488,9 +493,7 @@ static enum bench_outcome run_concurrent(struct bench_subject *s, uint64_t pace_
 	outcome = reader_stop(&c.r, s);
 	if (ret < 0)
 		outcome = failed(s, "an edit", ret);
-	else if (outcome == BENCH_OK && c.nedits < SAMPLES_MAX && c.counts < CONCURRENT_NS / 4)
-		outcome = apart(s);
-	else if (outcome == BENCH_OK && c.nchunks == 0)
+	else if (outcome == BENCH_OK && !enough(&c))
 		outcome = apart(s);
 	if (outcome == BENCH_OK) {
 		value[0] = quantile(c.r.ns, c.nchunks, 50) / CHUNK;
