@@ -36,15 +36,21 @@ size_t bench_engine_index(const char *name)
 
 /* ---- JSON ------------------------------------------------------------------- */
 
+/* What every row says first: of what it is. */
+static void json_begin_row(struct json *j, const struct bench_row *row)
+{
+	json_begin(j, stdout);
+	json_text(j, "case", row->name);
+	json_text(j, "engine", row->engine);
+	json_text(j, "layout", row->layout);
+	json_count(j, "slots", row->slots);
+}
+
 static void json_row(const struct bench_row *row)
 {
 	struct json j;
 
-	json_begin(&j, stdout);
-	json_text(&j, "case", row->name);
-	json_text(&j, "engine", row->engine);
-	json_text(&j, "layout", row->layout);
-	json_count(&j, "slots", row->slots);
+	json_begin_row(&j, row);
 	json_real(&j, "value", row->value);
 	json_real(&j, "min", row->min);
 	json_real(&j, "max", row->max);
@@ -57,11 +63,7 @@ static void json_skipped(const struct bench_row *row, const char *why)
 {
 	struct json j;
 
-	json_begin(&j, stdout);
-	json_text(&j, "case", row->name);
-	json_text(&j, "engine", row->engine);
-	json_text(&j, "layout", row->layout);
-	json_count(&j, "slots", row->slots);
+	json_begin_row(&j, row);
 	json_text(&j, "skipped", why);
 	json_end(&j);
 }

@@ -351,30 +351,33 @@ static uint64_t find_id(struct engine_map *m, const uint32_t *id, size_t n)
 	return sum;
 }
 
+/* How many slots are left, in the section that is then left. */
+static inline uint64_t count_and_leave(const struct mslot_snapshot *snap, struct mslot_iter *iter)
+{
+	uint64_t n = 0;
+
+	while (mslot_iter_next(iter) != NULL)
+		n++;
+	mslot_leave(snap);
+	return n;
+}
+
 static uint64_t count_gpa(struct engine_map *m, uint64_t gpa, uint64_t len_bytes)
 {
 	const struct mslot_snapshot *const snap = mslot_enter(m->map);
 	struct mslot_iter iter;
-	uint64_t n = 0;
 
 	mslot_iter_gpa(&iter, snap, 0, (struct mslot_range){gpa, len_bytes});
-	while (mslot_iter_next(&iter) != NULL)
-		n++;
-	mslot_leave(snap);
-	return n;
+	return count_and_leave(snap, &iter);
 }
 
 static uint64_t count_hva(struct engine_map *m, uint64_t hva, uint64_t len_bytes)
 {
 	const struct mslot_snapshot *const snap = mslot_enter(m->map);
 	struct mslot_iter iter;
-	uint64_t n = 0;
 
 	mslot_iter_hva(&iter, snap, (struct mslot_range){hva, len_bytes});
-	while (mslot_iter_next(&iter) != NULL)
-		n++;
-	mslot_leave(snap);
-	return n;
+	return count_and_leave(snap, &iter);
 }
 
 static uint64_t memory(struct engine_map *m)

@@ -129,11 +129,7 @@ void *pool_slow_alloc(struct pool *pool, uint32_t class_bytes)
 		if (!slab)
 			return NULL;
 	}
-	node = slab->free;
-	if (node)
-		slab->free = node->next;
-	else
-		node = pool_fresh(slab);
+	node = pool_take(slab);
 	MEM_ALLOW(node, class_bytes);
 	if (--slab->nfree == 0)
 		partial_del(pool, slab);

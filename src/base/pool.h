@@ -64,12 +64,19 @@ static inline struct pool_slab *pool_slab_of(const void *node)
 	return (struct pool_slab *)((uintptr_t)node & ~(uintptr_t)(POOL_SLAB_BYTES - 1));
 }
 
-/* The first node that was never handed out. There is one where nothing is listed free. */
-static inline struct pool_link *pool_fresh(struct pool_slab *slab)
+/* A node of a slab with room: one that is listed free, or the first never handed out. */
+static inline struct pool_link *pool_take(struct pool_slab *slab)
 {
+	struct pool_link *node = slab->free;
 	char *nodes = (char *)slab + POOL_SLAB_HEADER;
 
-	return (struct pool_link *)(void *)(nodes + (size_t)slab->fresh++ * slab->class_bytes);
+	if (!node)
+		return (struct pool_link *)(void *)(nodes +
+						    (size_t)slab->fresh++ * slab->class_bytes);
+	slab->free = node->next;
+	/* The next node was freed long ago: have it at hand by the time it is wanted. */
+	__builtin_prefetch(node->next, 1);
+	return node;
 }
 
 /*
@@ -87,14 +94,7 @@ static inline void *pool_alloc(struct pool *pool, size_t bytes)
 	slab = pool->partial[class_bytes / 8];
 	if (!slab || slab->nfree == 1)
 		return pool_slow_alloc(pool, class_bytes);
-	node = slab->free;
-	if (node) {
-		slab->free = node->next;
-		/* The next node was freed long ago: have it at hand by the time it is wanted. */
-		__builtin_prefetch(node->next, 1);
-	} else {
-		node = pool_fresh(slab);
-	}
+	node = pool_take(slab);
 	slab->nfree--;
 	MEM_ALLOW(node, class_bytes);
 	pool->live_bytes += class_bytes;

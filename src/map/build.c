@@ -124,6 +124,8 @@ static size_t count_before(const struct commit *c, uint32_t space)
 	uint32_t i;
 	size_t n = 0;
 
+	if (space == EVERY_SPACE)
+		return c->nbefore;
 	for (i = 0; i < c->nchanges; i++)
 		n += c->changes[i].before && concerns(&c->changes[i], space);
 	return n;

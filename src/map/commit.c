@@ -335,7 +335,7 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 	c.old = map_snapshot(txn->map);
 	c.next = NULL;
 	c.retired = NULL;
-	c.nchanges = c.nresults = c.nclaims = 0;
+	c.nchanges = c.nresults = c.nbefore = c.nclaims = 0;
 	c.own_scratch = NULL;
 	c.npages = c.old->npages;
 	c.failed_edit = MSLOT_NO_EDIT;

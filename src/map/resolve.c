@@ -129,6 +129,7 @@ static bool result(struct resolver *r, uint32_t name, const struct mslot_slot *b
 	if (content && content != &change->content)
 		change->content = *content;
 	c->nresults += content != NULL;
+	c->nbefore += before != NULL;
 	c->npages += (content ? content->npages : 0) - (before ? before->npages : 0);
 	c->claims[r->claim + name].change = c->nchanges++;
 	return true;

@@ -61,6 +61,7 @@ struct commit {
 	struct change *changes;
 	uint32_t nchanges;
 	uint32_t nresults;    /* changes that exist after */
+	uint32_t nbefore;     /* and before */
 	struct claim *claims; /* in the order of edits */
 	uint32_t nclaims;
 	struct sort_item *by_name; /* claims by slot_name(); once resolved, their changes */

@@ -175,17 +175,6 @@ static int refuse_overlap(struct commit *c, uint32_t blamed)
 	return commit_refuse(c, -EEXIST, blamed, "overlaps another slot of its space");
 }
 
-/* Does the transaction change or delete every slot that there is? */
-static bool nothing_stays(const struct commit *c)
-{
-	uint64_t n = 0;
-	uint32_t i;
-
-	for (i = 0; i < c->nchanges; i++)
-		n += c->changes[i].before != NULL;
-	return n == c->old->id.count;
-}
-
 static int check_overlap(struct commit *c)
 {
 	uint32_t blamed = MSLOT_NO_EDIT, i;
@@ -195,7 +184,8 @@ static int check_overlap(struct commit *c)
 		blamed = overlap_among_results(c);
 	}
 
-	if (nothing_stays(c))
+	/* Every slot that there is changes or goes. */
+	if (c->nbefore == c->old->id.count)
 		return refuse_overlap(c, blamed);
 	/*
 	 * Only earlier edits can still take the blame, and their results overlap no other

@@ -29,15 +29,6 @@ static int touch_dir(struct radix_update *up, const struct radix_dir *old, uint6
 
 /* ---- Lists of ranges ---- */
 
-static struct ranges ranges_from(struct ranges ranges, uint64_t lo)
-{
-	while (ranges.n > 0 && ranges.at->end <= lo) {
-		ranges.at++;
-		ranges.n--;
-	}
-	return ranges;
-}
-
 /* Those that meet [lo, hi), of a list that begins where `lo` is; none meets it if lo >= hi. */
 static struct ranges ranges_meeting(struct ranges ranges, uint64_t lo, uint64_t hi)
 {

@@ -88,6 +88,17 @@ struct radix_leaf *radix_leaf_alloc(struct radix_update *up, size_t n)
 	return leaf;
 }
 
+struct radix_leaf *radix_leaf_clone(struct radix_update *up, const struct radix_leaf *leaf)
+{
+	struct radix_leaf *copy = radix_leaf_alloc(up, leaf->count);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy->start, leaf->start, sizeof(copy->start));
+	memcpy(copy->pair, leaf->pair, copy->room * sizeof(copy->pair[0]));
+	return copy;
+}
+
 static int leaf_create(struct radix_update *up, const struct index_range *range, size_t n,
 		       uint64_t *word)
 {

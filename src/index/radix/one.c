@@ -98,21 +98,17 @@ static void clear_behind(struct radix_leaf *leaf)
 	memset(&leaf->pair[leaf->count], 0, (leaf->room - leaf->count) * sizeof(leaf->pair[0]));
 }
 
-/* Copy the ranges of a leaf without `cut` and with `put` at its place; either may be NULL. */
+/*
+ * Copy the ranges of a leaf without `cut` and with `put` at its place. Either may be NULL, and
+ * they start at different keys.
+ */
 static void copy_ranges(struct radix_leaf *to, const struct radix_leaf *from,
 			const struct index_range *cut, const struct index_range *put)
 {
-	unsigned int out = cut ? leaf_starts_above(from, cut->start) : from->count, in, low, high;
+	unsigned int out = cut ? leaf_starts_above(from, cut->start) : from->count;
+	unsigned int in = put ? leaf_starts_above(from, put->start) : from->count;
+	unsigned int low = in < out ? in : out, high = in < out ? out : in;
 
-	if (cut && put && cut->start == put->start) {
-		memcpy(to->start, from->start, sizeof(to->start));
-		memcpy(to->pair, from->pair, to->room * sizeof(to->pair[0]));
-		set_range(to, out, put);
-		return;
-	}
-	in = put ? leaf_starts_above(from, put->start) : from->count;
-	low = in < out ? in : out;
-	high = in < out ? out : in;
 	/* Below the first place nothing moves; between both by one, up or down; then by both. */
 	copy_some(to, 0, from, 0, low);
 	if (put && in <= out) {
@@ -170,6 +166,7 @@ int radix_apply_one(struct radix_update *up, const struct index_root *in,
 	struct radix_leaf *leaf;
 	struct path path;
 	unsigned int i, count;
+	bool same;
 
 	end = put && put->end > end ? put->end : end;
 	if (!low || !path_find(&path, in, low->start, end - 1))
@@ -177,10 +174,14 @@ int radix_apply_one(struct radix_update *up, const struct index_root *in,
 	count = path.leaf->count + (put ? 1u : 0u) - (cut ? 1u : 0u);
 	if (count == 0 || count > RADIX_LEAF_MAX || (!put && may_join(&path, count)))
 		return 0;
-	leaf = radix_leaf_alloc(up, count);
+	same = cut && put && cut->start == put->start;
+	leaf = same ? radix_leaf_clone(up, path.leaf) : radix_leaf_alloc(up, count);
 	if (!leaf)
 		return -ENOMEM;
-	copy_ranges(leaf, path.leaf, cut, put);
+	if (same)
+		set_range(leaf, leaf_starts_above(leaf, put->start), put);
+	else
+		copy_ranges(leaf, path.leaf, cut, put);
 	radix_discard(up, word_of_leaf(path.leaf));
 	*word = leaf->self;
 	for (i = path.depth; i > 0; i--) {

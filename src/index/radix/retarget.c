@@ -7,7 +7,6 @@
  * node on the way to one of them is copied once, and nothing is laid out anew.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "index/radix/update.h"
 
@@ -23,24 +22,14 @@ bool radix_keeps_shape(struct ranges cut, struct ranges put)
 	return true;
 }
 
-static void skip_below(struct ranges *put, uint64_t lo)
-{
-	while (put->n > 0 && put->at->end <= lo) {
-		put->at++;
-		put->n--;
-	}
-}
-
 static int retarget_leaf(struct radix_update *up, const struct radix_leaf *old, struct ranges put,
 			 uint64_t hi, uint64_t *word)
 {
-	struct radix_leaf *leaf = radix_leaf_alloc(up, old->count);
+	struct radix_leaf *leaf = radix_leaf_clone(up, old);
 	unsigned int at = old->count;
 
 	if (!leaf)
 		return -ENOMEM;
-	memcpy(leaf->start, old->start, sizeof(leaf->start));
-	memcpy(leaf->pair, old->pair, leaf->room * sizeof(leaf->pair[0]));
 	for (; put.n > 0 && put.at->start < hi; put.at++, put.n--) {
 		/* Starts fall, so that the last one is the lowest; each of these is there. */
 		while (leaf->start[at - 1] < put.at->start)
@@ -95,7 +84,7 @@ static int retarget(struct radix_update *up, uint64_t old, uint64_t lo, uint64_t
 		radix_fill(f.dir, run.first, run.last, child);
 		/* One that crosses the border is in the next run, too. */
 		lo = run.hi;
-		skip_below(&put, lo);
+		put = ranges_from(put, lo);
 	}
 	radix_discard(up, old);
 	*word = word_of_dir(f.dir);

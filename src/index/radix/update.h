@@ -16,6 +16,16 @@ struct ranges {
 	size_t n;
 };
 
+/* Those that end behind `lo`. */
+static inline struct ranges ranges_from(struct ranges ranges, uint64_t lo)
+{
+	while (ranges.n > 0 && ranges.at->end <= lo) {
+		ranges.at++;
+		ranges.n--;
+	}
+	return ranges;
+}
+
 /*
  * Edits with the old ends looked up: what goes and what comes. A changed range is in
  * both, so that each list is free of overlap and its ends rise as its starts do.
@@ -67,6 +77,8 @@ void radix_discard(struct radix_update *up, uint64_t word);
 void radix_discard_all(struct radix_update *up, uint64_t word);
 /* A leaf for n ranges, which are not there yet, nor what is behind them; or NULL. */
 struct radix_leaf *radix_leaf_alloc(struct radix_update *up, size_t n);
+/* A copy of a leaf, or NULL. */
+struct radix_leaf *radix_leaf_clone(struct radix_update *up, const struct radix_leaf *leaf);
 /* A copy of a directory, or NULL. */
 struct radix_dir *radix_dir_clone(struct radix_update *up, const struct radix_dir *dir);
 /* A directory whose slots all lead to one word, or NULL. */
