@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - where dirty bits live: extents, and the views that slots have of them.
+ *
+ * Pure: no slots, no read-copy-update, no locks. Pages are pages of a region, so that a page
+ * keeps its bit wherever the guest sees it.
+ *
+ * Data
+ *   bits     a bitmap and its summary: bit c of the summary is set before any bit of the
+ *            pages [512 c, 512 c + 512), which share a cache line
+ *   extent   bits of a run of region pages. `live` is what writers mark. A harvest puts
+ *            `spare`, all clear, in its place, lets every section end that may still mark
+ *            what was live, and gives that to the consumers' sets
+ *   set      what one consumer has of an extent: `fresh`, not reported yet, and `batch`,
+ *            reported and not acknowledged
+ *   view     of one slot descriptor: the pieces of extents that hold the bits of its pages,
+ *            by rising page, without gaps. An edit that keeps pages keeps their pieces
+ *
+ * Invariants
+ *   G1 a page has one bit from the time its logging begins until it ends: no edit copies bits
+ *   G2 a summary bit is set before a bit of its chunk (log_mark()), and cleared after
+ *   G3 `spare` is clear whenever no harvest is under way
+ *   G4 an extent is freed with its last reference: one of each piece of each view, one of each
+ *      harvest, batch or final harvest in progress
+ */
+#ifndef MSLOT_LOG_LOG_H
+#define MSLOT_LOG_LOG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+
+#define LOG_CHUNK_PAGES 512u
+#define LOG_CHUNK_WORDS (LOG_CHUNK_PAGES / BITMAP_WORD_BITS)
+#define LOG_SETS 16u  /* consumers of a map */
+#define LOG_SET_KVM 0 /* the one of KVM's calls, over slots with MSLOT_LOG_DIRTY */
+
+/* nsummary words of summary, then the words of the bitmap. */
+struct log_bits {
+	uint64_t npages;
+	uint64_t nsummary; /* words */
+	_Atomic uint64_t words[];
+};
+
+struct log_set {
+	struct log_bits *fresh; /* harvest lock, like the next */
+	struct log_bits *batch;
+};
+
+struct log_extent {
+	uint64_t first, npages; /* region pages */
+	_Atomic(struct log_bits *) live;
+	struct log_bits *spare; /* harvest lock */
+	_Atomic uint64_t refs;
+	uint64_t harvest; /* number of the last one that took it; harvest lock */
+	/* Pages of vCPUs that are in a ring already; NULL without rings. */
+	_Atomic(struct log_bits *) ringed;
+	/* Added under the writer mutex, never removed; NULL: that consumer does not look. */
+	_Atomic(struct log_set *) sets[LOG_SETS];
+};
+
+struct log_piece {
+	uint64_t first, npages; /* region pages, within the extent's */
+	struct log_extent *extent;
+};
+
+struct log_view {
+	uint64_t first; /* region page of the slot's first page */
+	uint64_t npages;
+	uint32_t npieces;
+	struct log_piece pieces[];
+};
+
+/* What a slot's log is for: sets that must exist, and those that begin with every bit set. */
+struct log_wants {
+	uint32_t sets; /* bit i: consumer i */
+	uint32_t fill;
+	bool ring; /* `ringed` must exist */
+};
+
+/* ---- Views (view.c). The caller serialises. ---- */
+
+/*
+ * A view of pages [first, first + npages). Pages that one of the old views has keep their
+ * pieces; the others get a new extent a run. Old views are of the same region and do not
+ * overlap. An extent that is kept gets the sets it lacks.
+ * Returns 0 or -ENOMEM. *added tells whether there are new extents or sets.
+ */
+int log_view_create(uint64_t first, uint64_t npages, const struct log_view *const *old,
+		    uint32_t nold, const struct log_wants *wants, struct log_view **out,
+		    bool *added);
+void log_view_destroy(struct log_view *view); /* accepts NULL */
+
+/* The piece of a region page of the view. */
+static inline const struct log_piece *log_view_piece(const struct log_view *view, uint64_t page)
+{
+	uint32_t low = 0, high = view->npieces, mid;
+
+	while (high - low > 1) {
+		mid = low + (high - low) / 2;
+		if (view->pieces[mid].first <= page)
+			low = mid;
+		else
+			high = mid;
+	}
+	return &view->pieces[low];
+}
+
+/* ---- Extents (extent.c) ---- */
+
+/* Give an extent the sets and the ring bits it lacks; pages to fill are [first, + npages). */
+int log_extent_equip(struct log_extent *extent, const struct log_wants *wants, uint64_t first,
+		     uint64_t npages, bool *added);
+void log_extent_get(struct log_extent *extent);
+void log_extent_put(struct log_extent *extent);
+/* Bytes of memory of an extent, with its sets (most of it untouched until pages are dirty). */
+uint64_t log_extent_bytes(const struct log_extent *extent);
+
+/* The set of a consumer, or NULL. */
+static inline struct log_set *log_extent_set(const struct log_extent *extent, uint32_t consumer)
+{
+	/* Acquire: the set's bitmaps. Pairs with the store in log_extent_equip(). */
+	return atomic_load_explicit(&extent->sets[consumer], memory_order_acquire);
+}
+
+/* ---- Marking (mark.h has it inline for one page) ---- */
+
+/*
+ * Mark pages [first, first + npages) of a view dirty, after the data was stored, in the
+ * same read section. Any thread.
+ */
+void log_mark(const struct log_view *view, uint64_t first, uint64_t npages);
+
+/* ---- Harvest (harvest.c). Harvest lock held; steps in this order. ---- */
+
+/* Is nothing marked? Needs no grace period: it answers for writes that are complete. */
+bool log_extent_clean(const struct log_extent *extent);
+/* What is live from now on is clear; what was is in `spare` until the next step. */
+void log_extent_swap(struct log_extent *extent);
+/* After a grace period: what was live goes to the sets; `spare` is clear again. */
+void log_extent_fan_out(struct log_extent *extent);
+
+/* ---- Bitmaps with summaries (bits.c). Exclusive access by the caller, but for log_mark(). ---- */
+
+struct log_bits *log_bits_create(uint64_t npages);
+uint64_t log_bits_bytes(uint64_t npages);
+bool log_bits_any(const struct log_bits *bits);
+void log_bits_set_range(struct log_bits *bits, uint64_t first, uint64_t n);
+void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n);
+void log_bits_clear_all(struct log_bits *bits);
+/* to |= from; from = 0 */
+void log_bits_move(struct log_bits *to, struct log_bits *from);
+/*
+ * OR bits [first, first + n) into a bitmap of the caller's from its bit `at` on.
+ * Returns how many of them are set.
+ */
+uint64_t log_bits_or_out(const struct log_bits *bits, uint64_t first, uint64_t n, uint64_t *bitmap,
+			 uint64_t at);
+/*
+ * Clear those of the bits [first, first + n) that are set in a bitmap of the caller's from
+ * its bit `at` on. Returns how many were cleared.
+ */
+uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
+			     const uint64_t *bitmap, uint64_t at);
+/* The first set bit in [from, to), or `to`; the first clear one likewise. */
+uint64_t log_bits_next_set(const struct log_bits *bits, uint64_t from, uint64_t to);
+uint64_t log_bits_next_clear(const struct log_bits *bits, uint64_t from, uint64_t to);
+
+#endif /* MSLOT_LOG_LOG_H */

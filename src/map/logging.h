@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * logging.h - which slots are logged, and what becomes of their dirty bits in a commit.
+ *
+ * The layer above (src/dirty) says who wants to know (struct map_log); commits give each
+ * new descriptor the view of its pages' bits (logging_give()), and collect what is taken
+ * away (logging_collect()).
+ */
+#ifndef MSLOT_MAP_LOGGING_H
+#define MSLOT_MAP_LOGGING_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <mslot/txn.h>
+
+#include "log/log.h"
+
+struct commit;
+
+/* Frames that a consumer wants logged. */
+struct log_range {
+	uint32_t consumer; /* its set */
+	uint32_t space;
+	uint64_t first_gfn, end_gfn;
+	bool fill; /* begins as dirty */
+};
+
+/* A map's part of dirty logging. */
+struct map_log {
+	/*
+	 * Taken before the writer mutex, never inside it: a harvest waits for readers with it
+	 * held, and a reader may be waiting for the writer mutex.
+	 */
+	pthread_mutex_t harvest_lock;
+	uint64_t harvests; /* number of the last one; harvest lock */
+
+	/* Writer mutex; consumers change it with the harvest lock held too. */
+	struct log_range *ranges;
+	size_t nranges;
+	uint32_t consumers; /* bit i: set i is taken */
+	bool kvm_fill;      /* KVM_DIRTY_LOG_INITIALLY_SET */
+	bool rings;         /* vCPUs have rings */
+	uint64_t nfinals;   /* final harvests that exist */
+
+	/* Generation of the last commit that began to log pages; 0 when all is noted. */
+	_Atomic uint64_t begun;
+};
+
+int logging_init(struct map_log *log);
+void logging_fini(struct map_log *log);
+
+/* ---- For commits; writer mutex held ---- */
+
+/* Is a slot with these frames and flags to be logged, and for whom? sets == 0: it is not. */
+struct log_wants logging_wants(const struct mslot_map *map, uint32_t space, uint64_t base_gfn,
+			       uint64_t npages, uint32_t flags);
+
+/* Views for all new descriptors. Returns 0 or -ENOMEM; views given so far are theirs. */
+int logging_give(struct commit *c);
+
+/* A range of pages that a commit takes away, and its bits. */
+struct final_range {
+	struct mslot_final_range info;
+	struct log_view *view;
+};
+
+/* Implemented by commits, read by src/dirty. */
+struct mslot_final {
+	struct mslot_map *map;
+	uint64_t generation; /* of the commit */
+	bool waited;
+	size_t nranges;
+	struct final_range ranges[];
+};
+
+/* What the commit takes away of logged memory. Returns 0 or -ENOMEM. */
+int logging_collect(struct commit *c, struct mslot_final **out);
+/* Drop the views and region references. Writer mutex not needed. */
+void logging_final_free(struct mslot_final *final);
+
+/* ---- For waits and harvests ---- */
+
+/*
+ * Mark the memory of every write lease that is active: its device may be writing. No mutex
+ * held but the harvest lock; not in a section.
+ */
+void logging_mark_write_leases(struct mslot_map *map);
+
+/*
+ * The sections that were entered before commit `generation` have ended: if one up to
+ * it began to log pages, note the write leases that are older than their log.
+ */
+void logging_begun(struct mslot_map *map, uint64_t generation);
+
+#endif /* MSLOT_MAP_LOGGING_H */
