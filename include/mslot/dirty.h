@@ -19,44 +19,11 @@
 #ifndef MSLOT_DIRTY_H
 #define MSLOT_DIRTY_H
 
-#include <mslot/access.h>
 #include <mslot/txn.h>
-#include <mslot/vcpu.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* ---- Marking ------------------------------------------------------------ */
-
-/*
- * mslot_mark_dirty() - tell that guest memory was written through host addresses.
- *   snap        snapshot entered or held, from which the addresses came
- *   at          first guest-physical byte written
- *   len_bytes   0 is allowed and does nothing
- * Call it after the stores and in the same read section; parts without a slot or without
- * logging are passed over.
- * Context: inside the read section or hold. No lock; no allocation; no system call.
- */
-MSLOT_API void mslot_mark_dirty(const struct mslot_snapshot *snap, struct mslot_addr at,
-				uint64_t len_bytes);
-
-/*
- * mslot_write_begin() - host segments that the caller is going to write.
- *   snap, seg, nseg   as in mslot_translate()
- *   span              what will be written; its access is taken as MSLOT_WRITE
- * Returns as mslot_translate(). Nothing needs to be undone if mslot_write_end() is not called.
- * Context, Lifetime: as mslot_translate().
- */
-MSLOT_API int mslot_write_begin(const struct mslot_snapshot *snap, const struct mslot_span *span,
-				struct iovec *seg, size_t nseg);
-
-/*
- * mslot_write_end() - the segments of mslot_write_begin() have been written.
- *   snap, span   as given there; the span may be cut to what was written
- * Context: as mslot_mark_dirty(): after the stores, in the same read section.
- */
-MSLOT_API void mslot_write_end(const struct mslot_snapshot *snap, const struct mslot_span *span);
 
 /* ---- Consumers ---------------------------------------------------------- */
 

@@ -18,6 +18,7 @@ extern "C" {
 #endif
 
 struct mslot_txn;
+struct mslot_final;
 
 /* ---- Edits -------------------------------------------------------------- */
 
@@ -192,6 +193,12 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 struct mslot_commit_options {
 	uint32_t flags;
 	uint64_t generation; /* for MSLOT_COMMIT_IF_GENERATION */
+	/*
+	 * Where to put the last dirty bits of logged memory that the commit takes away
+	 * (mslot/dirty.h); NULL: they are dropped. Written when something was published: ended
+	 * by mslot_final_destroy().
+	 */
+	struct mslot_final **final;
 };
 
 #define MSLOT_NO_EDIT UINT32_MAX /* instead of an index: no edit is to blame */

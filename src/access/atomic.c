@@ -10,25 +10,25 @@
 #include "access/locate.h"
 
 static int locate(const struct mslot_snapshot *snap, struct mslot_addr at, unsigned int size_bytes,
-		  enum mslot_access access, void **host)
+		  enum mslot_access access, const struct mslot_slot **slot, void **host)
 {
-	const struct mslot_slot *slot;
 	int err;
 
 	if (!access_atomic_size(size_bytes) || at.gpa & (size_bytes - 1))
 		return -EINVAL;
-	err = access_slot(snap, at, access, &slot);
+	err = access_slot(snap, at, access, slot);
 	if (err)
 		return err;
-	*host = (void *)(uintptr_t)(slot->hva + (at.gpa - access_slot_start(slot)));
+	*host = (void *)(uintptr_t)((*slot)->hva + (at.gpa - access_slot_start(*slot)));
 	return 0;
 }
 
 int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr from, unsigned int size_bytes,
 	       uint64_t *val)
 {
+	const struct mslot_slot *slot;
 	void *host;
-	int err = locate(snap, from, size_bytes, MSLOT_READ, &host);
+	int err = locate(snap, from, size_bytes, MSLOT_READ, &slot, &host);
 
 	if (err)
 		return err;
@@ -52,8 +52,9 @@ int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr from, unsign
 int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to, unsigned int size_bytes,
 		uint64_t val)
 {
+	const struct mslot_slot *slot;
 	void *host;
-	int err = locate(snap, to, size_bytes, MSLOT_WRITE, &host);
+	int err = locate(snap, to, size_bytes, MSLOT_WRITE, &slot, &host);
 
 	if (err)
 		return err;
@@ -71,6 +72,7 @@ int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to, unsigne
 		__atomic_store_n((access_u64 *)host, val, __ATOMIC_SEQ_CST);
 		break;
 	}
+	access_wrote(slot, to.gpa, size_bytes);
 	return 0;
 }
 
@@ -95,19 +97,28 @@ DEFINE_CMPXCHG(64)
 int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at, unsigned int size_bytes,
 		  uint64_t *expected, uint64_t desired)
 {
+	const struct mslot_slot *slot;
+	int done, err;
 	void *host;
-	int err = locate(snap, at, size_bytes, MSLOT_WRITE, &host);
 
+	err = locate(snap, at, size_bytes, MSLOT_WRITE, &slot, &host);
 	if (err)
 		return err;
 	switch (size_bytes) {
 	case 1:
-		return cmpxchg_u8(host, expected, desired);
+		done = cmpxchg_u8(host, expected, desired);
+		break;
 	case 2:
-		return cmpxchg_u16(host, expected, desired);
+		done = cmpxchg_u16(host, expected, desired);
+		break;
 	case 4:
-		return cmpxchg_u32(host, expected, desired);
+		done = cmpxchg_u32(host, expected, desired);
+		break;
 	default:
-		return cmpxchg_u64(host, expected, desired);
+		done = cmpxchg_u64(host, expected, desired);
+		break;
 	}
+	if (done)
+		access_wrote(slot, at.gpa, size_bytes);
+	return done;
 }

@@ -10,6 +10,8 @@
  * Steps: check the whole span of each side (the source first), then move. Nothing
  * can fail in the second step, because a snapshot does not change.
  *
+ * What was moved is marked dirty piece by piece, in the caller's section.
+ *
  * Each move is as long as the piece it is made in, never as long as the rest.
  */
 #include <string.h>
@@ -23,7 +25,8 @@ struct cursor {
 	uint64_t len;                      /* bytes not moved yet */
 	/* The piece looked up last: [start, end) starts at host. Empty at first. */
 	uint64_t start, end;
-	uint8_t *host; /* NULL: zeros */
+	uint8_t *host;                 /* NULL: zeros */
+	const struct mslot_slot *slot; /* NULL: no guest memory */
 };
 
 static struct cursor guest_cursor(const struct mslot_snapshot *snap, struct mslot_addr at,
@@ -51,6 +54,7 @@ static int cursor_seek(struct cursor *c, uint64_t gpa, enum mslot_access access)
 	c->start = access_slot_start(slot);
 	c->end = access_slot_end(slot);
 	c->host = (uint8_t *)(uintptr_t)slot->hva;
+	c->slot = slot;
 	return 0;
 }
 
@@ -155,6 +159,8 @@ static void transfer(struct cursor *dst, struct cursor *src, bool backward)
 		uint8_t *to = cursor_take(dst, bytes, backward);
 
 		move_bytes(to, cursor_take(src, bytes, backward), bytes);
+		if (dst->slot)
+			access_wrote(dst->slot, dst->start + (uint64_t)(to - dst->host), bytes);
 	}
 }
 

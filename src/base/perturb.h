@@ -29,6 +29,8 @@ enum perturb_point {
 	PERTURB_HOLD_INHERIT,      /* the same, and off the list of put holds */
 	PERTURB_WAIT_LOOKED,       /* a waiter looked in vain, does not sleep yet */
 	PERTURB_WAIT_UNREACHABLE,  /* nothing reachable, releases not counted */
+	PERTURB_MARK_LIVE_LOADED,  /* a write's data stored, its mark not made */
+	PERTURB_HARVEST_SWAPPED,   /* writers mark the other bits, old marks may still come */
 	PERTURB_POINTS
 };
 

@@ -37,11 +37,14 @@
 #define LOG_SETS 16u  /* consumers of a map */
 #define LOG_SET_KVM 0 /* the one of KVM's calls, over slots with MSLOT_LOG_DIRTY */
 
-/* nsummary words of summary, then the words of the bitmap. */
+/*
+ * nsummary words of summary, then the words of the bitmap. Only those of `live` and
+ * `ringed` are shared between threads: atomic accesses there, plain ones elsewhere.
+ */
 struct log_bits {
 	uint64_t npages;
 	uint64_t nsummary; /* words */
-	_Atomic uint64_t words[];
+	uint64_t words[];
 };
 
 struct log_set {
@@ -125,7 +128,7 @@ static inline struct log_set *log_extent_set(const struct log_extent *extent, ui
 	return atomic_load_explicit(&extent->sets[consumer], memory_order_acquire);
 }
 
-/* ---- Marking (mark.h has it inline for one page) ---- */
+/* ---- Marking (mark.c) ---- */
 
 /*
  * Mark pages [first, first + npages) of a view dirty, after the data was stored, in the
@@ -150,11 +153,13 @@ bool log_bits_any(const struct log_bits *bits);
 void log_bits_set_range(struct log_bits *bits, uint64_t first, uint64_t n);
 void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n);
 void log_bits_clear_all(struct log_bits *bits);
-/* to |= from; from = 0 */
+/* to |= from, of as many pages. */
+void log_bits_or(struct log_bits *to, const struct log_bits *from);
+/* The same, and from = 0. */
 void log_bits_move(struct log_bits *to, struct log_bits *from);
 /*
- * OR bits [first, first + n) into a bitmap of the caller's from its bit `at` on.
- * Returns how many of them are set.
+ * OR bits [first, first + n) into a bitmap of the caller's from its bit `at` on; only count
+ * them if it is NULL. Returns how many of them are set.
  */
 uint64_t log_bits_or_out(const struct log_bits *bits, uint64_t first, uint64_t n, uint64_t *bitmap,
 			 uint64_t at);

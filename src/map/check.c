@@ -13,6 +13,29 @@ struct check {
 	uint64_t nslots, npages, bytes;
 };
 
+/* A view of all pages, by rising page and without gaps, in extents that have them. */
+static bool log_sound(const struct check *k, const struct mslot_slot *slot)
+{
+	struct log_wants wants =
+	    logging_wants(k->map, slot->space, slot->base_gfn, slot->npages, slot->flags);
+	const struct log_view *log = slot->log;
+	uint64_t page = slot->hva >> slot->page_shift;
+	const struct log_piece *piece;
+	uint32_t i;
+
+	if (!log || !wants.sets)
+		return !log && !wants.sets;
+	if (log->first != page || log->npages != slot->npages)
+		return false;
+	for (i = 0; i < log->npieces; i++, page += piece->npages) {
+		piece = &log->pieces[i];
+		if (piece->first != page || page < piece->extent->first ||
+		    page + piece->npages > piece->extent->first + piece->extent->npages)
+			return false;
+	}
+	return page == log->first + log->npages;
+}
+
 static const char *check_slot(const struct check *k, const struct mslot_slot *slot, uint32_t space)
 {
 	uint64_t name = slot_name_of(slot), frame = slot->hva >> slot->page_shift;
@@ -26,8 +49,10 @@ static const char *check_slot(const struct check *k, const struct mslot_slot *sl
 		return "slot: wrong page size";
 	if (slot_end_gfn(slot) << slot->page_shift > k->map->opt.gpa_limit)
 		return "slot: beyond gpa_limit";
-	if (slot->hva != (uintptr_t)slot->region->opt.hva + slot->offset_bytes)
-		return "slot: hva differs from region and offset";
+	if (slot_offset_bytes(slot) + slot_len_bytes(slot) > slot->region->opt.len_bytes)
+		return "slot: hva outside its region";
+	if (!log_sound(k, slot))
+		return "slot: its log does not cover its pages, or is not wanted";
 	if (slot->is_private != (slot->id >= k->map->opt.max_user_slots))
 		return "slot: wrong class of id";
 	if (slot->link.birth > k->snap->generation)

@@ -135,9 +135,9 @@ static bool alloc_slots(struct commit *c)
 		    .link.birth = c->old->generation + 1,
 		    .base_gfn = content->base_gfn,
 		    .npages = content->npages,
-		    .offset_bytes = content->offset_bytes,
 		    .hva = (uintptr_t)content->region->opt.hva + content->offset_bytes,
 		    .region = content->region,
+		    .log = NULL,
 		    .id = change->id,
 		    .space = (uint8_t)change->space,
 		    .flags = (uint8_t)content->flags,
@@ -150,10 +150,21 @@ static bool alloc_slots(struct commit *c)
 	return complete;
 }
 
+/* Dirty bits: what new slots inherit and begin, and what is taken away for good. */
+static int build_logs(struct commit *c)
+{
+	int err = logging_give(c);
+
+	if (!err && c->args->final)
+		err = logging_collect(c, &c->final);
+	return err;
+}
+
 static int build(struct commit *c)
 {
 	struct mslot_map *map = c->map;
 	struct mslot_snapshot *old = c->old, *next;
+	int err;
 
 	index_batch_init(&c->batch, &map->pool, old->generation + 1);
 	c->retired = pool_alloc(&map->pool, sizeof(*c->retired));
@@ -177,7 +188,8 @@ static int build(struct commit *c)
 	next->page_shift = old->page_shift;
 	next->finders = old->finders;
 	next->transient = true;
-	return build_indexes(c);
+	err = build_logs(c);
+	return err ? err : build_indexes(c);
 }
 
 static void unbuild(struct commit *c)
@@ -185,6 +197,7 @@ static void unbuild(struct commit *c)
 	uint32_t i;
 
 	PERTURB(BEFORE_UNDO);
+	logging_final_free(c->final);
 	index_batch_rollback(&c->batch);
 	index_batch_fini(&c->batch);
 	if (c->next)
@@ -196,6 +209,7 @@ static void unbuild(struct commit *c)
 
 		if (!slot)
 			continue;
+		log_view_destroy(slot->log);
 		region_unref(slot->region, 1);
 		pool_free(&c->map->pool, slot);
 	}
@@ -249,6 +263,12 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	 */
 	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
 	PERTURB(AFTER_PUBLISH);
+	if (c->log_begins)
+		atomic_store_explicit(&map->log.begun, c->next->generation, memory_order_release);
+	if (c->final) {
+		map->log.nfinals++;
+		*c->args->final = c->final;
+	}
 	if (diff)
 		listeners_commit(map, diff);
 	PERTURB(BEFORE_RETIRE);
@@ -337,6 +357,8 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 	c.retired = NULL;
 	c.nchanges = c.nresults = c.nbefore = c.nclaims = 0;
 	c.own_scratch = NULL;
+	c.final = NULL;
+	c.log_begins = false;
 	c.npages = c.old->npages;
 	c.failed_edit = MSLOT_NO_EDIT;
 	c.reason = "";
@@ -371,6 +393,7 @@ int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *o
 	    .flags = opt ? opt->flags : 0,
 	    .generation = opt ? opt->generation : 0,
 	    .slot_flags = NATIVE_SLOT_FLAGS,
+	    .final = opt ? opt->final : NULL,
 	};
 	struct mslot_map *map = txn->map;
 	int err;

@@ -51,10 +51,10 @@ static int visit(void *ctx, bool in_before, const struct index_entry *entry)
 	return list_add(in_before ? &s->only_before : &s->only_after, entry->item);
 }
 
-/* Where in the region a frame of a slot lies; wraps harmlessly, only compared. */
+/* Where in host memory a frame of a slot lies; wraps harmlessly, only compared. */
 static uint64_t bias_of(const struct mslot_slot *slot)
 {
-	return slot->offset_bytes - (slot->base_gfn << slot->page_shift);
+	return slot->hva - (slot->base_gfn << slot->page_shift);
 }
 
 /* 0: nothing differs. */
@@ -66,7 +66,8 @@ static int classify(const struct mslot_slot *before, const struct mslot_slot *af
 		return MSLOT_DIFF_REMOVED;
 	if (before->region != after->region || bias_of(before) != bias_of(after))
 		return MSLOT_DIFF_REMAPPED;
-	if (before->flags != after->flags)
+	/* Whose logging a consumer wants shows in no flag. */
+	if (before->flags != after->flags || !before->log != !after->log)
 		return MSLOT_DIFF_REPROTECTED;
 	return before->id != after->id ? MSLOT_DIFF_REHOMED : 0;
 }
@@ -100,16 +101,15 @@ static bool moved_frames(const struct sweep *s, const struct mslot_slot *after, 
 
 	if (!origin || origin->region != after->region || bias_of(origin) == bias_of(after))
 		return false;
-	/* In bytes of the region: what both descriptors show. */
-	low = u64_max(origin->offset_bytes, after->offset_bytes);
-	high = u64_min(origin->offset_bytes + slot_len_bytes(origin),
-		       after->offset_bytes + slot_len_bytes(after));
+	/* In host bytes: what both descriptors show. */
+	low = u64_max(origin->hva, after->hva);
+	high = u64_min(origin->hva + slot_len_bytes(origin), after->hva + slot_len_bytes(after));
 	if (low >= high)
 		return false;
-	*start = after->base_gfn + ((low - after->offset_bytes) >> after->page_shift);
-	*end = after->base_gfn + ((high - after->offset_bytes) >> after->page_shift);
-	*shift_gfns = (origin->base_gfn - (origin->offset_bytes >> after->page_shift)) -
-		      (after->base_gfn - (after->offset_bytes >> after->page_shift));
+	*start = after->base_gfn + ((low - after->hva) >> after->page_shift);
+	*end = after->base_gfn + ((high - after->hva) >> after->page_shift);
+	*shift_gfns = (origin->base_gfn - (origin->hva >> after->page_shift)) -
+		      (after->base_gfn - (after->hva >> after->page_shift));
 	return true;
 }
 

@@ -7,9 +7,10 @@
  * request; sections of other threads are forgotten by liburcu.
  *
  * Order: liburcu's locks first, with none of ours held, because a grace period in progress
- * may wait for a reader that wants one of ours. Then the list and, by trying, the writer
- * mutexes: their owners may want each other's, or the list, in any order (a listener may
- * commit to another map, or create one), so whoever cannot have all gives all back. Last
+ * may wait for a reader that wants one of ours. Then the list and, by trying, the harvest locks,
+ * whose owners wait for grace periods, and the writer mutexes: their owners may want each
+ * other's, or the list, in any order (a listener may commit to another map, or create one),
+ * so whoever cannot have all gives all back. Last
  * each holds_lock and the reclaimer's lock, whose owners wait for nothing else.
  *
  * A fork inside a read section or in a listener callback would wait for itself in liburcu:
@@ -36,6 +37,7 @@ static void unlock_maps(const struct mslot_map *end)
 		pthread_mutex_unlock(&map->holds_lock);
 		if (!map_owned(map))
 			pthread_mutex_unlock(&map->writer);
+		pthread_mutex_unlock(&map->log.harvest_lock);
 	}
 }
 
@@ -44,7 +46,12 @@ static bool trylock_maps(void)
 	struct mslot_map *map;
 
 	for (map = maps; map; map = map->all_next) {
+		if (pthread_mutex_trylock(&map->log.harvest_lock)) {
+			unlock_maps(map);
+			return false;
+		}
 		if (!map_owned(map) && pthread_mutex_trylock(&map->writer)) {
+			pthread_mutex_unlock(&map->log.harvest_lock);
 			unlock_maps(map);
 			return false;
 		}

@@ -39,10 +39,10 @@ struct map_log {
 	/* Writer mutex; consumers change it with the harvest lock held too. */
 	struct log_range *ranges;
 	size_t nranges;
-	uint32_t consumers; /* bit i: set i is taken */
-	bool kvm_fill;      /* KVM_DIRTY_LOG_INITIALLY_SET */
-	bool rings;         /* vCPUs have rings */
-	uint64_t nfinals;   /* final harvests that exist */
+	uint32_t consumers;       /* bit i: set i is taken */
+	bool kvm_fill;            /* KVM_DIRTY_LOG_INITIALLY_SET */
+	bool rings;               /* vCPUs have rings */
+	_Atomic uint64_t nfinals; /* final harvests that exist */
 
 	/* Generation of the last commit that began to log pages; 0 when all is noted. */
 	_Atomic uint64_t begun;
@@ -62,7 +62,7 @@ int logging_give(struct commit *c);
 
 /* A range of pages that a commit takes away, and its bits. */
 struct final_range {
-	struct mslot_final_range info;
+	struct mslot_slot_info info; /* of the range; flags and class of the slot; own reference */
 	struct log_view *view;
 };
 
@@ -89,8 +89,8 @@ void logging_final_free(struct mslot_final *final);
 void logging_mark_write_leases(struct mslot_map *map);
 
 /*
- * The sections that were entered before commit `generation` have ended: if one up to
- * it began to log pages, note the write leases that are older than their log.
+ * The sections that were entered before commit `generation` have ended: if pages are
+ * logged since then, note the write leases that are older than their log.
  */
 void logging_begun(struct mslot_map *map, uint64_t generation);
 

@@ -164,7 +164,19 @@ static int locks_init(struct mslot_map *map)
 		pthread_mutex_destroy(&map->writer);
 		return -ENOMEM;
 	}
+	if (logging_init(&map->log)) {
+		pthread_mutex_destroy(&map->holds_lock);
+		pthread_mutex_destroy(&map->writer);
+		return -ENOMEM;
+	}
 	return 0;
+}
+
+static void locks_fini(struct mslot_map *map)
+{
+	logging_fini(&map->log);
+	pthread_mutex_destroy(&map->holds_lock);
+	pthread_mutex_destroy(&map->writer);
 }
 
 int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out)
@@ -209,8 +221,7 @@ int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out
 	return 0;
 
 fail_locks:
-	pthread_mutex_destroy(&map->holds_lock);
-	pthread_mutex_destroy(&map->writer);
+	locks_fini(map);
 fail_map:
 	mem_free(map->scratch.mem);
 	pool_fini(&map->pool);
@@ -218,15 +229,17 @@ fail_map:
 	return err;
 }
 
-/* Drop the references of every slot of the last snapshot; its nodes go with the pool. */
-static void drop_regions(const struct mslot_snapshot *snap)
+/* Drop what every slot of the last snapshot has; its nodes go with the pool. */
+static void drop_slots(const struct mslot_snapshot *snap)
 {
 	struct index_cursor cur;
 	struct index_entry entry;
 
 	index_cursor_init(&cur, &snap->id, 0, UINT64_MAX);
-	while (index_cursor_next(&cur, &entry))
+	while (index_cursor_next(&cur, &entry)) {
+		log_view_destroy(((struct mslot_slot *)entry.item)->log);
 		region_unref(((struct mslot_slot *)entry.item)->region, 1);
+	}
 }
 
 static bool map_busy(struct mslot_map *map)
@@ -236,7 +249,7 @@ static bool map_busy(struct mslot_map *map)
 	pthread_mutex_lock(&map->holds_lock);
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
-	return busy || map->nlisteners > 0;
+	return busy || map->nlisteners > 0 || map->log.consumers || map->log.nfinals;
 }
 
 int mslot_map_destroy(struct mslot_map *map)
@@ -255,11 +268,10 @@ int mslot_map_destroy(struct mslot_map *map)
 	reclaim_synchronize(map);
 	reclaimer_forget(map);
 	reclaim_run(map, RECLAIM_ALL);
-	drop_regions(map_snapshot(map));
+	drop_slots(map_snapshot(map));
 	pool_fini(&map->pool);
 	mem_free(map->scratch.mem);
-	pthread_mutex_destroy(&map->holds_lock);
-	pthread_mutex_destroy(&map->writer);
+	locks_fini(map);
 	mem_free(map);
 	(void)reclaimer_flush(UINT64_MAX);
 	reclaimer_put();

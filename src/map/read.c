@@ -59,7 +59,7 @@ void mslot_slot_info_get(const struct mslot_slot *slot, struct mslot_slot_info *
 	    .gpa = slot->base_gfn << slot->page_shift,
 	    .len_bytes = slot_len_bytes(slot),
 	    .hva = slot->hva,
-	    .offset_bytes = slot->offset_bytes,
+	    .offset_bytes = slot_offset_bytes(slot),
 	    .region = slot->region,
 	    .flags = slot->flags,
 	    .is_private = slot->is_private,

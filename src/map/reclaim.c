@@ -62,6 +62,7 @@ static void free_node(struct disposal *d, struct pool_link *link, bool is_slot)
 	struct mslot_region *region;
 
 	if (is_slot) {
+		log_view_destroy(((struct mslot_slot *)link)->log);
 		region = ((struct mslot_slot *)link)->region;
 		if (region != d->region)
 			drop_references(d);

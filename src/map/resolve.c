@@ -59,11 +59,16 @@ static const struct mslot_slot *slot_to_change(struct resolver *r, uint32_t name
 	return slot;
 }
 
-static bool same_content(const struct mslot_slot *slot, const struct slot_content *content)
+static bool same_content(const struct resolver *r, const struct mslot_slot *slot,
+			 const struct slot_content *content)
 {
-	return slot->base_gfn == content->base_gfn && slot->npages == content->npages &&
-	       slot->offset_bytes == content->offset_bytes && slot->region == content->region &&
-	       slot->flags == content->flags;
+	/* A slot whose logging was asked for, or given up, since it was made is not the same. */
+	return !slot->log == !logging_wants(r->c->map, slot->space, content->base_gfn,
+					    content->npages, content->flags)
+				  .sets &&
+	       slot->base_gfn == content->base_gfn && slot->npages == content->npages &&
+	       slot->region == content->region && slot->flags == content->flags &&
+	       slot_offset_bytes(slot) == content->offset_bytes;
 }
 
 /* Does the host memory exist, and is it addressable? */
@@ -118,7 +123,7 @@ static bool result(struct resolver *r, uint32_t name, const struct mslot_slot *b
 
 	if (content && !check_content(r, content))
 		return false;
-	if (content && before && same_content(before, content))
+	if (content && before && same_content(r, before, content))
 		return true;
 	change->space = edit->def.key.space;
 	change->id = name == OWN ? edit->def.key.id : edit->parts[name - 1].id;
@@ -140,7 +145,7 @@ static struct slot_content content_of(const struct mslot_slot *slot)
 	return (struct slot_content){
 	    .base_gfn = slot->base_gfn,
 	    .npages = slot->npages,
-	    .offset_bytes = slot->offset_bytes,
+	    .offset_bytes = slot_offset_bytes(slot),
 	    .region = slot->region,
 	    .flags = slot->flags,
 	};
@@ -200,10 +205,10 @@ static bool resize_content(struct resolver *r, const struct mslot_slot *before,
 		return fault(r, "the new range does not meet the old one");
 	/* They meet, so the distance is below 2^31 pages either way and the product fits. */
 	if (content->base_gfn < before->base_gfn &&
-	    (before->base_gfn - content->base_gfn) << r->shift > before->offset_bytes)
+	    (before->base_gfn - content->base_gfn) << r->shift > slot_offset_bytes(before))
 		return fault(r, "the slot reaches beyond its region");
 	content->offset_bytes =
-	    before->offset_bytes + ((content->base_gfn - before->base_gfn) << r->shift);
+	    slot_offset_bytes(before) + ((content->base_gfn - before->base_gfn) << r->shift);
 	return true;
 }
 
@@ -303,8 +308,8 @@ static bool resolve_merge(struct resolver *r)
 			return false;
 		if (part->region != before->region || part->flags != before->flags)
 			return fault(r, "merged slots differ in region or flags");
-		if (part->offset_bytes - (part->base_gfn << r->shift) !=
-		    before->offset_bytes - (before->base_gfn << r->shift))
+		if (part->hva - (part->base_gfn << r->shift) !=
+		    before->hva - (before->base_gfn << r->shift))
 			return fault(r, "merged slots are not contiguous in the region");
 		low = u64_min(low, part->base_gfn);
 		high = u64_max(high, slot_end_gfn(part));

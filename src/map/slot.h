@@ -15,14 +15,15 @@
 #include <mslot/map.h>
 
 #include "base/pool.h"
+#include "log/log.h"
 
 struct mslot_slot {
 	struct pool_link link;
 	uint64_t base_gfn;
 	uint64_t npages;
-	uint64_t offset_bytes; /* of base_gfn in the region */
-	uint64_t hva;          /* region's hva + offset_bytes */
+	uint64_t hva; /* of base_gfn: region's hva + offset in it */
 	struct mslot_region *region;
+	struct log_view *log; /* bits of its pages; owned; NULL: not logged */
 	uint32_t id;
 	uint8_t space;
 	uint8_t flags;
@@ -73,5 +74,16 @@ struct mslot_region {
 /* n references at once: counting is what costs. */
 void region_get(struct mslot_region *region, uint64_t n);
 void region_unref(struct mslot_region *region, uint64_t n);
+
+static inline uint64_t slot_offset_bytes(const struct mslot_slot *slot)
+{
+	return slot->hva - (uintptr_t)slot->region->opt.hva;
+}
+
+/* The page of the region that a frame of the slot shows: how logs name it. */
+static inline uint64_t slot_log_page(const struct mslot_slot *slot, uint64_t gfn)
+{
+	return slot->log->first + (gfn - slot->base_gfn);
+}
 
 #endif /* MSLOT_MAP_SLOT_H */

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "index/index.h"
 #include "index/ranges.h"
+#include "map/logging.h"
 #include "map/slot.h"
 
 /* Lookups for one kind of index and one vector width. */
@@ -125,6 +126,7 @@ struct mslot_map {
 	struct mslot_listener *listeners, *listeners_last;
 	uint64_t nlisteners;
 	struct scratch scratch;
+	struct map_log log; /* its lock comes before the writer mutex */
 
 	/* Holds. Taken alone or under the writer mutex; nothing is locked inside it. */
 	pthread_mutex_t holds_lock;

@@ -71,8 +71,10 @@ struct commit {
 	struct index_range *put;
 	void *own_scratch; /* memory of the arrays when the map's was too small to keep */
 	struct index_batch batch;
-	uint64_t npages;      /* of the final map */
-	uint32_t failed_edit; /* the outcome of a refusal */
+	struct mslot_final *final; /* what it takes away of logged memory, if asked for */
+	bool log_begins;           /* pages are logged from this commit on */
+	uint64_t npages;           /* of the final map */
+	uint32_t failed_edit;      /* the outcome of a refusal */
 	const char *reason;
 };
 

@@ -28,9 +28,10 @@ const struct mslot_snapshot *map_current(const struct mslot_map *map);
 struct mslot_region *map_kvm_region(struct mslot_map *map);
 
 struct txn_commit_args {
-	uint32_t flags;      /* MSLOT_COMMIT_... */
-	uint64_t generation; /* for MSLOT_COMMIT_IF_GENERATION */
-	uint32_t slot_flags; /* slot flags that edits may use */
+	uint32_t flags;             /* MSLOT_COMMIT_... */
+	uint64_t generation;        /* for MSLOT_COMMIT_IF_GENERATION */
+	uint32_t slot_flags;        /* slot flags that edits may use */
+	struct mslot_final **final; /* as in struct mslot_commit_options */
 	int late_errno;  /* returned when nonzero once the final map was found free of overlap */
 	bool would_wait; /* -EDEADLK before listeners are asked when inside a read section */
 };

@@ -216,6 +216,8 @@ static void ends(struct world *w)
 static void access_all(const struct mslot_snapshot *snap)
 {
 	const struct mslot_addr at = {0, HOST_GPA}, last = {0, HOST_GPA + PAGE};
+	const struct mslot_span span = {.gpa = HOST_GPA, .len_bytes = PAGE};
+	struct iovec seg;
 	unsigned char buf[64];
 	uint64_t val = 0;
 
@@ -230,13 +232,18 @@ static void access_all(const struct mslot_snapshot *snap)
 	CHECK_OK(mslot_store(snap, at, 8, 9));
 	CHECK_OK(mslot_clear(snap, at, HOST_PAGES * PAGE));
 	CHECK(host[0] == 0 && host[PAGE] == 0, "not cleared");
+	CHECK(mslot_write_begin(snap, &span, &seg, 1) == 1, "not translated");
+	mslot_write_end(snap, &span);
+	mslot_mark_dirty(snap, last, PAGE);
 }
 
 static void guest_memory(struct world *w)
 {
 	const struct mslot_region_options opt = {.hva = host, .len_bytes = sizeof(host), .fd = -1};
-	struct mslot_slot_def def = {
-	    .key = {0, NEW_ID}, .gpa = HOST_GPA, .len_bytes = sizeof(host)};
+	struct mslot_slot_def def = {.key = {0, NEW_ID},
+				     .gpa = HOST_GPA,
+				     .len_bytes = sizeof(host),
+				     .flags = MSLOT_LOG_DIRTY};
 	const struct mslot_snapshot *snap;
 	struct mslot_txn *txn;
 
@@ -267,7 +274,8 @@ const struct quiet quiets[] = {
      look},
     {"mslot_iter_gpa mslot_iter_hva mslot_iter_next mslot_translate mslot_dump", iterate},
     {"mslot_txn_abort mslot_diff_destroy mslot_listener_remove", ends},
-    {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg",
+    {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg "
+     "mslot_mark_dirty mslot_write_begin mslot_write_end",
      guest_memory},
 };
 

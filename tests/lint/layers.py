@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """layers.py [ROOT | --self-test] - no #include points up the layers.
 
-src/base < src/index < src/map < src/access < src/kvm, and each public header belongs to a
+src/base < src/index < src/log < src/map < src/dirty < src/access < src/kvm, and each public header belongs to a
 layer, so that src/index cannot know slots by including <mslot/map.h>. Clients (cli/, bench/,
 adapters/, examples/) see include/mslot only, and cli/ the headers of bench/ that measure, though of
 the engines only what those show. In the library
@@ -13,7 +13,7 @@ import re
 
 import source
 
-LAYERS = ["base", "index", "map", "access", "kvm"]
+LAYERS = ["base", "index", "log", "map", "dirty", "access", "kvm"]
 PUBLIC = {"map.h": "map", "txn.h": "map", "access.h": "access", "kvm.h": "kvm", "mslot.h": "kvm"}
 CLIENTS = ("cli", "bench", "adapters", "examples")
 URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),

@@ -44,6 +44,8 @@ static const struct {
     WINDOW(HOLD_INHERIT, "R1 W5 L2"),
     WINDOW(WAIT_LOOKED, "W4 W5"),
     WINDOW(WAIT_UNREACHABLE, "W1 W4 W5 L2"),
+    WINDOW(MARK_LIVE_LOADED, ""),
+    WINDOW(HARVEST_SWAPPED, ""),
 };
 
 static const char *program;
