@@ -29,6 +29,11 @@ enum perturb_point {
 	PERTURB_HOLD_INHERIT,      /* the same, and off the list of put holds */
 	PERTURB_WAIT_LOOKED,       /* a waiter looked in vain, does not sleep yet */
 	PERTURB_WAIT_UNREACHABLE,  /* nothing reachable, releases not counted */
+	PERTURB_LEASE_FILLED,      /* record filled, not active yet */
+	PERTURB_LEASE_ENDED,       /* record no longer active, not given back, nobody told */
+	PERTURB_LEASE_SEEN,        /* a scan saw it active, has not read it yet */
+	PERTURB_REGION_PARKED,     /* on the list, the reclaimer does not know */
+	PERTURB_WAIT_SETTLED,      /* no lease to wait for, releases not counted */
 	PERTURB_POINTS
 };
 

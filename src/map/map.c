@@ -12,6 +12,7 @@
 #include "base/rcu.h"
 #include "map/fork.h"
 #include "map/hold.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
 #include "map/writer.h"
@@ -236,7 +237,7 @@ static bool map_busy(struct mslot_map *map)
 	pthread_mutex_lock(&map->holds_lock);
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
-	return busy || map->nlisteners > 0;
+	return busy || map->nlisteners > 0 || lease_count(map) > 0;
 }
 
 int mslot_map_destroy(struct mslot_map *map)
@@ -261,6 +262,9 @@ int mslot_map_destroy(struct mslot_map *map)
 	pthread_mutex_destroy(&map->holds_lock);
 	pthread_mutex_destroy(&map->writer);
 	mem_free(map);
+	/* Regions that leases of this map were the last to hold. */
+	lease_rescan();
+	lease_sweep();
 	(void)reclaimer_flush(UINT64_MAX);
 	reclaimer_put();
 	return 0;
@@ -289,6 +293,7 @@ int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
 	    .grace_waits = map->grace_waits,
 	    .listeners = map->nlisteners,
 	    .holds = mslot_holders(map, NULL, 0),
+	    .leases = lease_count(map),
 	};
 	map_unlock(map);
 	return 0;
