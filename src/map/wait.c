@@ -3,8 +3,9 @@
  * wait.c - mslot_wait(): nothing that a commit removed can be reached any more.
  *
  * Done when, for generation g: graced >= g (sections), reclaimed >= g (queue worked off),
- * no hold on a generation < g, live or put and not processed (holds); then, when the
- * releases queued up to that moment have returned.
+ * no hold on a generation < g, live or put and not processed (holds); then, when no lease
+ * of a generation < g is left on memory that the current snapshot does not show any more
+ * (lease_settled()); then, when the releases queued up to that moment have returned.
  */
 #include <errno.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include "base/perturb.h"
 #include "base/rcu.h"
 #include "map/hold.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 
 static bool unreachable(struct mslot_map *map, uint64_t generation)
@@ -79,5 +81,10 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 			return err;
 	}
 	PERTURB(WAIT_UNREACHABLE);
+	logging_begun(map, generation);
+	err = reclaimer_wait(lease_settled, map, generation, deadline);
+	if (err)
+		return err;
+	PERTURB(WAIT_SETTLED);
 	return reclaimer_flush(deadline);
 }
