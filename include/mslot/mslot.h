@@ -2,8 +2,8 @@
 /*
  * mslot/mslot.h - guest memory map with lock-free readers and atomic transactions.
  *
- * Includes all other headers: the map, transactions, access to guest memory and KVM's
- * calls.
+ * Includes all other headers: the map, transactions, access to guest memory, dirty pages and
+ * KVM's calls.
  *
  * The map of guest-physical to host memory is an immutable snapshot. Readers enter, look
  * up, translate and leave; writers collect edits in a transaction, whose commit checks the
@@ -25,6 +25,10 @@
  * W4: below the limit of retired memory a commit never waits for readers.
  * W5: retired memory is bounded by retired_limit_bytes plus one commit; what holds
  *   pin comes on top.
+ * D1: a write to a page whose logging is on is reported at least once by a harvest that
+ *   completes later, whatever becomes of the slot, and to each consumer.
+ * D2: a page reported clean holds no unreported write that completed before the harvest
+ *   began.
  * L2: a region is released exactly once, when no reader, hold or map can reach it.
  *
  * The child of a fork may go on using its copy of every map. A child of a fork made inside
@@ -34,6 +38,7 @@
 #define MSLOT_MSLOT_H
 
 #include <mslot/access.h>
+#include <mslot/dirty.h>
 #include <mslot/kvm.h>
 #include <mslot/map.h>
 #include <mslot/txn.h>
