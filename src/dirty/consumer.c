@@ -71,32 +71,44 @@ static void remove_ranges(const struct mslot_dirty *dirty)
 
 /* ---- Extents and slots ---- */
 
-/* Sets for the pages of the scope that are logged already. */
-static int equip_scope(const struct mslot_dirty *dirty, bool fill)
+/*
+ * Sets for the slots of the scope that are logged already: whole, as they are logged, since
+ * pages out of the scope may come into it.
+ */
+static int equip_view(const struct mslot_dirty *dirty, const struct log_view *view, bool fill)
 {
 	const struct log_wants wants = {.sets = set_bit(dirty)};
-	struct scope_cursor cursor;
-	struct log_extent *extent;
-	uint64_t page, n, bit;
-	struct window w;
+	const struct log_piece *piece;
+	struct log_set *set;
 	bool added;
+	uint32_t i;
 	int err;
 
-	scope_begin(&cursor, dirty, map_current(dirty->map));
-	while (scope_next(&cursor, &w)) {
-		for (page = w.first; page < w.end; page += n) {
-			n = view_part(w.slot->log, page, w.end, &extent, &bit);
-			err = log_extent_equip(extent, &wants, page, n, &added);
-			if (err)
-				return err;
-			/* Here, not by wants.fill: the set may be there for another slot's pages.
-			 */
-			if (fill)
-				log_bits_set_range(log_extent_set(extent, dirty->set)->fresh, bit,
-						   n);
-		}
+	for (i = 0; i < view->npieces; i++) {
+		piece = &view->pieces[i];
+		err = log_extent_equip(piece->extent, &wants, piece->first, piece->npages, &added);
+		if (err)
+			return err;
+		/* Here, not by wants.fill: the set may be there for another slot's pages. */
+		set = log_extent_set(piece->extent, dirty->set);
+		if (fill)
+			log_bits_set_range(set->fresh, piece->first - piece->extent->first,
+					   piece->npages);
 	}
 	return 0;
+}
+
+static int equip_scope(const struct mslot_dirty *dirty, bool fill)
+{
+	struct scope_cursor cursor;
+	const struct mslot_slot *slot;
+	int err = 0;
+
+	scope_begin(&cursor, dirty, map_current(dirty->map));
+	while (!err && (slot = scope_next_slot(&cursor)) != NULL)
+		if (slot->log)
+			err = equip_view(dirty, slot->log, fill);
+	return err;
 }
 
 static void drop_sets(const struct mslot_dirty *dirty)
