@@ -43,8 +43,9 @@ struct mslot_dirty_range {
 
 /* Options of mslot_dirty_create(). */
 struct mslot_dirty_options {
-	const char *tag; /* names the holds of its batches in mslot_holders(); copied; may be NULL */
-	uint32_t flags;  /* MSLOT_DIRTY_INITIALLY_SET */
+	const char
+	    *tag;       /* names the holds of its batches in mslot_holders(); copied; may be NULL */
+	uint32_t flags; /* MSLOT_DIRTY_INITIALLY_SET */
 	const struct mslot_dirty_range *ranges; /* its scope; copied */
 	size_t nranges;                         /* 0: all spaces, whole */
 };
@@ -56,7 +57,9 @@ struct mslot_dirty_options {
  *   out   receives the consumer; ended by mslot_dirty_destroy()
  * Slots that overlap the scope, now or later, are logged whole, but only pages of the
  * scope are reported. Publishes a snapshot when a slot's logging goes on (listeners see
- * MSLOT_DIFF_REPROTECTED).
+ * MSLOT_DIFF_REPROTECTED). What is written through a snapshot held since before is not logged
+ * where nothing was logged then. Without INITIALLY_SET a page that is logged already may begin
+ * as dirty, if it was written before.
  * Returns 0, -EINVAL unknown flags, a range that is empty, not page aligned, wraps or of no
  *   space, -EBUSY MSLOT_MAX_DIRTY_CONSUMERS exist, -ENOMEM, -EDEADLK inside a read section,
  *   in a listener callback or in a release callback, or a listener's veto.
@@ -169,8 +172,8 @@ struct mslot_final;
 
 /* A range of pages that was removed or remapped. */
 struct mslot_final_range {
-	struct mslot_key key;        /* of the slot as it was */
-	uint64_t gpa;                /* there */
+	struct mslot_key key; /* of the slot as it was */
+	uint64_t gpa;         /* there */
 	uint64_t len_bytes;
 	uint64_t hva;                /* of the old host memory */
 	uint64_t offset_bytes;       /* in the region */
@@ -182,7 +185,8 @@ struct mslot_final_range {
  *   final        from mslot_txn_commit()
  *   timeout_ns   as in mslot_wait()
  * That is, as mslot_wait() for that commit: sections, holds and leases, but not the release
- * of the regions, which the final harvest keeps.
+ * of the regions, which the final harvest keeps. A consumer's batch holds its snapshot: end it
+ * first.
  * Returns 0, -ETIMEDOUT, -EDEADLK as mslot_wait().
  * Context: as mslot_wait().
  */
@@ -207,7 +211,8 @@ MSLOT_API size_t mslot_final_count(const struct mslot_final *final);
  *   bitmap_bytes   room at bitmap
  * Returns the number of dirty pages, -EINVAL index, -EAGAIN before mslot_final_wait()
  *   returned 0, -ENOSPC bitmap_bytes too small.
- * Context: any thread, not inside a read section.
+ * Context: any thread, not inside a read section; not while another thread ends a batch of the
+ *   consumer.
  */
 MSLOT_API int64_t mslot_final_get(struct mslot_final *final, size_t index,
 				  const struct mslot_dirty *dirty, struct mslot_final_range *range,

@@ -92,9 +92,9 @@ MSLOT_API int mslot_map_create(const struct mslot_map_options *opt, struct mslot
 /*
  * mslot_map_destroy() - end a map and drop its references to regions.
  *   map   the map; NULL is allowed and does nothing
- * Returns 0, -EBUSY while a hold, a lease or a listener exists, -EDEADLK inside a read
- *   section, in a listener callback of any map or in a release callback. After an error
- *   the map is as before.
+ * Returns 0, -EBUSY while a hold, a lease, a listener, a consumer of dirty pages or a final
+ *   harvest exists, -EDEADLK inside a read section, in a listener callback of any map or in
+ *   a release callback. After an error the map is as before.
  * Context: any thread; waits for read sections. No other thread may use the map
  *   during or after the call.
  * Lifetime: regions that only this map reached have been released on return.

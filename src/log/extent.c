@@ -81,6 +81,15 @@ int log_extent_equip(struct log_extent *extent, const struct log_wants *wants, u
 	return 0;
 }
 
+void log_extent_drop_set(struct log_extent *extent, uint32_t consumer)
+{
+	struct log_set *set = log_extent_set(extent, consumer);
+
+	/* Relaxed: whoever looks at other consumers' sets has one of the locks. */
+	atomic_store_explicit(&extent->sets[consumer], NULL, memory_order_relaxed);
+	set_free(set);
+}
+
 int log_extent_create(uint64_t first, uint64_t npages, const struct log_wants *wants,
 		      struct log_extent **out)
 {

@@ -57,10 +57,14 @@ struct log_extent {
 	_Atomic(struct log_bits *) live;
 	struct log_bits *spare; /* harvest lock */
 	_Atomic uint64_t refs;
-	uint64_t harvest; /* number of the last one that took it; harvest lock */
+	uint64_t harvest;              /* number of the last one that took it; harvest lock */
+	struct log_extent *next_taken; /* in the same harvest; harvest lock */
 	/* Pages of vCPUs that are in a ring already; NULL without rings. */
 	_Atomic(struct log_bits *) ringed;
-	/* Added under the writer mutex, never removed; NULL: that consumer does not look. */
+	/*
+	 * Added under the writer mutex, removed under that and the harvest lock, when the
+	 * consumer is no more; NULL: that consumer does not look.
+	 */
 	_Atomic(struct log_set *) sets[LOG_SETS];
 };
 
@@ -116,6 +120,8 @@ static inline const struct log_piece *log_view_piece(const struct log_view *view
 /* Give an extent the sets and the ring bits it lacks; pages to fill are [first, + npages). */
 int log_extent_equip(struct log_extent *extent, const struct log_wants *wants, uint64_t first,
 		     uint64_t npages, bool *added);
+/* Free a consumer's set, if there is one. Harvest lock and writer mutex held. */
+void log_extent_drop_set(struct log_extent *extent, uint32_t consumer);
 void log_extent_get(struct log_extent *extent);
 void log_extent_put(struct log_extent *extent);
 /* Bytes of memory of an extent, with its sets (most of it untouched until pages are dirty). */

@@ -107,6 +107,33 @@ static int give_one(struct commit *c, const struct change *change, const struct 
 			       &wants, &slot->log, added);
 }
 
+/*
+ * Who wants to begin with every bit set, and did not look at an old slot: the pages of that
+ * keep their extents, in which such a consumer's set may be already, for a neighbour split
+ * off or from before it stopped looking. So these pages are marked, for everybody: too many
+ * bits are safe. A commit that fails has marked them as well.
+ */
+static void fill_inherited(const struct commit *c, const struct mslot_slot *slot, uint32_t i,
+			   uint32_t end)
+{
+	uint32_t fill =
+	    logging_wants(c->map, slot->space, slot->base_gfn, slot->npages, slot->flags).fill;
+	const struct mslot_slot *old;
+	uint64_t low, high;
+
+	for (; fill && slot->log && i < end; i++) {
+		old = c->claims[i].slot;
+		if (!old || !old->log || old->region != slot->region)
+			continue;
+		low = u64_max(slot->log->first, old->log->first);
+		high = u64_min(slot->log->first + slot->npages, old->log->first + old->npages);
+		if (low < high && fill & ~logging_wants(c->map, old->space, old->base_gfn,
+							old->npages, old->flags)
+					      .sets)
+			log_mark(slot->log, low, high - low);
+	}
+}
+
 int logging_give(struct commit *c)
 {
 	const struct log_view *few[2];
@@ -131,6 +158,8 @@ int logging_give(struct commit *c)
 			list_views(c, &change->content, first, end, &heirs);
 		}
 		err = give_one(c, change, &heirs, &added);
+		if (!err && heirs.n > 0)
+			fill_inherited(c, change->after, first, end);
 	}
 	if (heirs.views != few)
 		mem_free(heirs.views);

@@ -41,6 +41,7 @@ struct map_log {
 	size_t nranges;
 	uint32_t consumers;       /* bit i: set i is taken */
 	bool kvm_fill;            /* KVM_DIRTY_LOG_INITIALLY_SET */
+	_Atomic bool kvm_manual;  /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE */
 	bool rings;               /* vCPUs have rings */
 	_Atomic uint64_t nfinals; /* final harvests that exist */
 
@@ -70,7 +71,7 @@ struct final_range {
 struct mslot_final {
 	struct mslot_map *map;
 	uint64_t generation; /* of the commit */
-	bool waited;
+	_Atomic bool waited; /* nobody can write there any more */
 	size_t nranges;
 	struct final_range ranges[];
 };

@@ -99,16 +99,10 @@ static int own(struct mslot_txn *txn, uint32_t i)
 	return 0;
 }
 
-int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
+int txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
 {
 	int err;
 
-	if (txn->nedits >= txn->map->opt.max_edits)
-		return -E2BIG;
-	/* Names are what a commit's memory is proportional to, and what it counts in 32 bits. */
-	if (has_parts(edit->kind) &&
-	    (edit->nparts > txn->map->opt.max_edits || txn->nparts + edit->nparts > INT32_MAX))
-		return -E2BIG;
 	if (txn->nedits == txn->capacity) {
 		err = grow(txn);
 		if (err)
@@ -120,6 +114,17 @@ int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
 		return err;
 	txn->nparts += txn->edits[txn->nedits].nparts;
 	return (int)txn->nedits++;
+}
+
+int mslot_txn_add(struct mslot_txn *txn, const struct mslot_edit *edit)
+{
+	if (txn->nedits >= txn->map->opt.max_edits)
+		return -E2BIG;
+	/* Names are what a commit's memory is proportional to, and what it counts in 32 bits. */
+	if (has_parts(edit->kind) &&
+	    (edit->nparts > txn->map->opt.max_edits || txn->nparts + edit->nparts > INT32_MAX))
+		return -E2BIG;
+	return txn_add(txn, edit);
 }
 
 int mslot_txn_create(struct mslot_txn *txn, const struct mslot_slot_def *def)

@@ -84,6 +84,8 @@ struct commit {
  */
 void txn_init(struct mslot_txn *txn, struct mslot_map *map);
 void txn_fini(struct mslot_txn *txn);
+/* mslot_txn_add() without the limits that are for callers of the library. */
+int txn_add(struct mslot_txn *txn, const struct mslot_edit *edit);
 
 /* The scratch memory of a new map. Returns 0 or -ENOMEM. */
 int commit_scratch_init(struct mslot_map *map);

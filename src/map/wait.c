@@ -16,6 +16,7 @@
 #include "map/hold.h"
 #include "map/lease.h"
 #include "map/reclaim.h"
+#include "map/wait.h"
 
 static bool unreachable(struct mslot_map *map, uint64_t generation)
 {
@@ -56,30 +57,40 @@ static bool is_published(struct mslot_map *map, uint64_t generation)
 	return shown;
 }
 
-int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+static int wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns,
+			    uint64_t deadline)
 {
-	uint64_t deadline;
-	int err;
-
 	if (map_wait_deadlocks(0) || reclaimer_self())
 		return -EDEADLK;
 	if (!is_published(map, generation))
 		return -EINVAL;
-	deadline = deadline_of(timeout_ns);
-	if (!unreachable(map, generation)) {
-		if (timeout_ns < 0) {
-			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
-			reclaim_synchronize(map);
-			map_lock(map);
-			reclaim_run(map, RECLAIM_ALL);
-			map_unlock(map);
-		} else {
-			reclaimer_kick(map, true);
-		}
-		err = reclaimer_wait(unreachable, map, generation, deadline);
-		if (err)
-			return err;
+	if (unreachable(map, generation))
+		return 0;
+	if (timeout_ns < 0) {
+		/* Nobody needs to time out: spare the hand-over to the reclaimer. */
+		reclaim_synchronize(map);
+		map_lock(map);
+		reclaim_run(map, RECLAIM_ALL);
+		map_unlock(map);
+	} else {
+		reclaimer_kick(map, true);
 	}
+	return reclaimer_wait(unreachable, map, generation, deadline);
+}
+
+int map_wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+{
+	return wait_unreachable(map, generation, timeout_ns, deadline_of(timeout_ns));
+}
+
+int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+{
+	uint64_t deadline = deadline_of(timeout_ns);
+	int err;
+
+	err = wait_unreachable(map, generation, timeout_ns, deadline);
+	if (err)
+		return err;
 	PERTURB(WAIT_UNREACHABLE);
 	logging_begun(map, generation);
 	err = reclaimer_wait(lease_settled, map, generation, deadline);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dirty.c - KVM's dirty log: one consumer, of slots with MSLOT_LOG_DIRTY.
+ *
+ * Its pages are in set LOG_SET_KVM, in `fresh` alone: a call that clears bits has returned
+ * them before (get), or was told which (clear), and nothing is left to be acknowledged.
+ *   get      harvest the slot's extents, copy `fresh` out, clear what was copied
+ *   get with manual protect
+ *            copy `fresh` and `live`, change nothing, wait for nobody
+ *   clear    harvest, then clear in `fresh` what the mask has
+ * Get and clear clear bits after a grace period, so that the caller who copies pages then
+ * finds every store whose mark is gone.
+ *
+ * All run under the harvest lock; the checks come in the kernel's order. Only pages of the
+ * slot are copied or cleared: after a split an extent has those of its neighbours too.
+ */
+#include <mslot/kvm.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/page.h"
+#include "dirty/dirty.h"
+#include "kvm/request.h"
+#include "map/writer.h"
+
+/* ---- Capabilities ---- */
+
+static int enable_manual_protect(struct mslot_map *map, const struct kvm_enable_cap *cap)
+{
+	uint64_t bits = cap->args[0], allowed = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+	int err;
+
+	if (bits & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+		allowed |= KVM_DIRTY_LOG_INITIALLY_SET;
+	if (cap->flags || (bits & ~allowed))
+		return -EINVAL;
+	err = map_write_begin(map);
+	if (err)
+		return err;
+	map->log.kvm_manual = (bits & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0;
+	map->log.kvm_fill = (bits & KVM_DIRTY_LOG_INITIALLY_SET) != 0;
+	map_write_end(map);
+	return 0;
+}
+
+int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enable_cap *cap)
+{
+	switch (cap->cap) {
+	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
+		return enable_manual_protect(map, cap);
+	/* TO COME: KVM_CAP_DIRTY_LOG_RING, its ACQ_REL, and RING_WITH_BITMAP. */
+	default:
+		return -EINVAL;
+	}
+}
+
+/* ---- The slot of a request ---- */
+
+static int check_ids(const struct mslot_map *map, struct mslot_key key)
+{
+	return key.space >= map->opt.nspaces || key.id >= map->opt.max_user_slots ? -EINVAL : 0;
+}
+
+/* A consumer of the library's own may log a slot that KVM's calls do not. */
+static const struct mslot_slot *find_logged(const struct mslot_snapshot *snap, struct mslot_key key)
+{
+	const struct mslot_slot *slot = mslot_find_id(snap, key);
+
+	return slot && (slot->flags & MSLOT_LOG_DIRTY) && slot->log ? slot : NULL;
+}
+
+/* Are the pages to be cleared the slot's? */
+static int check_bounds(const struct mslot_slot *slot, const struct kvm_clear_dirty_log *log)
+{
+	uint64_t rest;
+
+	if (log->first_page > slot->npages)
+		return -EINVAL;
+	rest = slot->npages - log->first_page;
+	if (log->num_pages > rest)
+		return -EINVAL;
+	return log->num_pages < rest && log->num_pages % BITMAP_WORD_BITS ? -EINVAL : 0;
+}
+
+/*
+ * The slot in the newest snapshot, which stays until *hold is put. `clear` is NULL for a get.
+ * Returns 0 or -ENOENT, -EINVAL, -EFAULT, -ENOMEM in this order.
+ */
+static int hold_logged(struct mslot_map *map, struct mslot_key key, const void *bitmap,
+		       const struct kvm_clear_dirty_log *clear, const struct mslot_slot **slot,
+		       struct mslot_hold **hold)
+{
+	const struct mslot_snapshot *snap = mslot_enter(map);
+	int err = 0;
+
+	*slot = find_logged(snap, key);
+	if (!*slot)
+		err = -ENOENT;
+	else if (clear)
+		err = check_bounds(*slot, clear);
+	/* Where the kernel has lost the bits by now: nothing says one must. */
+	if (!err && !bitmap && (!clear || clear->num_pages > 0))
+		err = -EFAULT;
+	if (!err)
+		err = mslot_hold(snap, "dirty log", hold);
+	mslot_leave(snap);
+	return err;
+}
+
+static void harvest_slot(struct harvest *h, const struct mslot_slot *slot)
+{
+	harvest_add(h, slot->log, slot->log->first, slot->log->first + slot->log->npages);
+	harvest_run(h);
+}
+
+/* Bits of the slot to the caller's memory. */
+static void copy_out(const struct mslot_slot *slot, uint32_t what, void *bitmap)
+{
+	const struct bits_query query = {.view = slot->log, .set = LOG_SET_KVM, .what = what};
+
+	(void)bits_copy_out(&query, bitmap);
+}
+
+/* ---- Get ---- */
+
+static void clear_all(const struct mslot_slot *slot)
+{
+	uint64_t page = slot->log->first, end = page + slot->log->npages, n, bit;
+	struct log_extent *extent;
+	struct log_set *set;
+
+	for (; page < end; page += n) {
+		n = view_part(slot->log, page, end, &extent, &bit);
+		set = log_extent_set(extent, LOG_SET_KVM);
+		if (set)
+			log_bits_clear_range(set->fresh, bit, n);
+	}
+}
+
+static int get_and_clear(struct harvest *h, struct mslot_key key, void *bitmap)
+{
+	const struct mslot_slot *slot;
+	struct mslot_hold *hold;
+	int err;
+
+	err = hold_logged(h->map, key, bitmap, NULL, &slot, &hold);
+	if (err)
+		return err;
+	harvest_slot(h, slot);
+	copy_out(slot, BITS_FRESH, bitmap);
+	clear_all(slot);
+	mslot_hold_put(hold);
+	return 0;
+}
+
+static int get_and_keep(struct mslot_map *map, struct mslot_key key, void *bitmap)
+{
+	const struct mslot_snapshot *snap = mslot_enter(map);
+	const struct mslot_slot *slot = find_logged(snap, key);
+	int err = 0;
+
+	if (!slot)
+		err = -ENOENT;
+	else if (!bitmap)
+		err = -EFAULT;
+	else
+		copy_out(slot, BITS_FRESH | BITS_LIVE, bitmap);
+	mslot_leave(snap);
+	return err;
+}
+
+int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_dirty_log *log)
+{
+	struct mslot_key key = kvm_key(log->slot);
+	struct harvest h;
+	int err;
+
+	if (harvest_deadlocks())
+		return -EDEADLK;
+	err = check_ids(map, key);
+	if (err)
+		return err;
+	harvest_begin(&h, map);
+	if (map->log.kvm_manual)
+		err = get_and_keep(map, key, log->dirty_bitmap);
+	else
+		err = get_and_clear(&h, key, log->dirty_bitmap);
+	harvest_end(&h);
+	return err;
+}
+
+/* ---- Clear ---- */
+
+/* Clear those of n pages, at most a chunk, that a mask has. */
+static void clear_pages(const struct mslot_slot *slot, uint64_t page, uint64_t n,
+			const uint64_t *mask)
+{
+	uint64_t at, part, bit;
+	struct log_extent *extent;
+	struct log_set *set;
+
+	for (at = 0; at < n; at += part) {
+		part = view_part(slot->log, page + at, page + n, &extent, &bit);
+		set = log_extent_set(extent, LOG_SET_KVM);
+		if (set)
+			log_bits_clear_mask(set->fresh, bit, part, mask, at);
+	}
+}
+
+/* The mask need not be aligned, so it comes by way of a buffer. */
+static void clear_masked(const struct mslot_slot *slot, const struct kvm_clear_dirty_log *log)
+{
+	uint64_t first = slot->log->first + log->first_page, at, n;
+	uint64_t mask[LOG_CHUNK_WORDS];
+
+	for (at = 0; at < log->num_pages; at += n) {
+		n = u64_min(LOG_CHUNK_PAGES, log->num_pages - at);
+		memcpy(mask, (const char *)log->dirty_bitmap + at / 8,
+		       bitmap_words(n) * sizeof(*mask));
+		clear_pages(slot, first + at, n, mask);
+	}
+}
+
+static int harvest_and_clear(struct harvest *h, struct mslot_key key,
+			     const struct kvm_clear_dirty_log *log)
+{
+	const struct mslot_slot *slot;
+	struct mslot_hold *hold;
+	int err;
+
+	err = hold_logged(h->map, key, log->dirty_bitmap, log, &slot, &hold);
+	if (err)
+		return err;
+	harvest_slot(h, slot);
+	clear_masked(slot, log);
+	mslot_hold_put(hold);
+	return 0;
+}
+
+int mslot_kvm_clear_dirty_log(struct mslot_map *map, const struct kvm_clear_dirty_log *log)
+{
+	struct mslot_key key = kvm_key(log->slot);
+	struct harvest h;
+	int err;
+
+	if (harvest_deadlocks())
+		return -EDEADLK;
+	err = check_ids(map, key);
+	if (!err && log->first_page % BITMAP_WORD_BITS)
+		err = -EINVAL;
+	if (err)
+		return err;
+	harvest_begin(&h, map);
+	err = harvest_and_clear(&h, key, log);
+	harvest_end(&h);
+	return err;
+}
