@@ -346,8 +346,12 @@ static bool (*const tries[8])(struct dirty_world *world, struct stress_thread *s
 };
 
 /* Take the change over: what goes first, because pages may change hands. */
-static void adopt(struct dirty_world *world, const struct change *c)
+static void adopt(struct dirty_world *world, const struct change *c, bool anew)
 {
+	uint32_t page;
+
+	for (page = c->new_a.page; page < c->new_a.page + c->new_a.n; page++)
+		world->epoch[page] += anew || world->owner[page] == DIRTY_SLOTS;
 	own(world, c->a, false);
 	if (c->b)
 		own(world, c->b, false);
@@ -382,7 +386,7 @@ void dirty_change(struct dirty_world *world, struct stress_thread *self,
 		CHECK(!err || err == -EEXIST, "edit %u gave %d", kind, err);
 		if (!err) {
 			c.txn = NULL;
-			adopt(world, &c);
+			adopt(world, &c, tries[kind] == try_rename);
 			world->done[kind]++;
 			self->ops++;
 		}

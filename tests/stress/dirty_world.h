@@ -51,6 +51,8 @@ struct dirty_world {
 	uint32_t owner[DIRTY_PAGES]; /* slot, DIRTY_SLOTS for none */
 	uint32_t next_id;
 	uint64_t done[8]; /* edits by kind */
+	/* Of each page, how often its logging has begun; layout lock. */
+	uint64_t epoch[DIRTY_PAGES];
 
 	/* Held for reading by whoever needs a layout that stays, and for a change of it. */
 	pthread_rwlock_t layout;
