@@ -92,7 +92,7 @@ MSLOT_API int mslot_map_create(const struct mslot_map_options *opt, struct mslot
 /*
  * mslot_map_destroy() - end a map and drop its references to regions.
  *   map   the map; NULL is allowed and does nothing
- * Returns 0, -EBUSY while a hold or a listener exists, -EDEADLK inside a read
+ * Returns 0, -EBUSY while a hold, a listener or a vCPU exists, -EDEADLK inside a read
  *   section, in a listener callback of any map or in a release callback. After an error
  *   the map is as before.
  * Context: any thread; waits for read sections. No other thread may use the map
@@ -120,6 +120,7 @@ struct mslot_map_stats {
 	uint64_t grace_waits;     /* commits that had to wait for readers at the W5 limit */
 	uint64_t holds;           /* holds that exist */
 	uint64_t listeners;       /* listeners that exist */
+	uint64_t vcpus;           /* vCPUs that exist */
 };
 
 /*
@@ -277,7 +278,7 @@ MSLOT_API size_t mslot_holders(struct mslot_map *map, struct mslot_holder *out, 
  *   timeout_ns  < 0 waits for ever, 0 only looks
  * On success no read section and no hold can reach anything that a commit of
  * this generation or an earlier one removed, and the `release` callbacks that
- * this caused have returned.
+ * this caused have returned. The vCPUs of the map are asked to leave or poll.
  * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds),
  *   -EINVAL generation not published yet, -EDEADLK inside a read section, in a listener
  *   callback of any map or in a release callback.

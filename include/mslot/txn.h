@@ -187,11 +187,13 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 
 #define MSLOT_COMMIT_DRY_RUN (1u << 0)       /* validate only; listeners are not asked */
 #define MSLOT_COMMIT_IF_GENERATION (1u << 1) /* -EAGAIN unless the generation is as given */
+#define MSLOT_COMMIT_EXCLUSIVE (1u << 3)     /* with no vCPU inside; see below */
 
 /* Options of mslot_txn_commit(). */
 struct mslot_commit_options {
 	uint32_t flags;
 	uint64_t generation; /* for MSLOT_COMMIT_IF_GENERATION */
+	int64_t timeout_ns;  /* for MSLOT_COMMIT_EXCLUSIVE: < 0 for ever, 0 only looks */
 };
 
 #define MSLOT_NO_EDIT UINT32_MAX /* instead of an index: no edit is to blame */
@@ -213,7 +215,9 @@ struct mslot_commit_result {
  * Checks, in the order in which they win:
  *   1 unknown flags                                       -EINVAL
  *   2 in a callback of this map's listeners               -EDEADLK
- *   3 at the W5 limit inside a read section, or in a
+ *   3 EXCLUSIVE in any other callback or a read section    -EDEADLK
+ *     EXCLUSIVE, and a vCPU is inside for too long        -ETIMEDOUT
+ *     at the W5 limit inside a read section, or in a
  *     callback of another map's listeners                 -EDEADLK
  *   4 another generation than the one asked for           -EAGAIN
  *   5 each edit in rising order: kind, edit flags, space, id class, an id named
@@ -229,11 +233,16 @@ struct mslot_commit_result {
  * A result that equals the slot as it is counts as no change and is never blamed by the
  * checks of the final map. When nothing changes nothing is published and the generation
  * stays (W3).
+ *
+ * With MSLOT_COMMIT_EXCLUSIVE no vCPU of the map is inside from before check 4 until
+ * the last listener was told: they are asked out, and mslot_vcpu_enter() waits. Such commits take
+ * turns. The timeout bounds the wait for turn and vCPUs together; when it ends nothing has
+ * changed. Plain read sections are not excluded, and MSLOT_COMMIT_DRY_RUN excludes nobody.
  * Returns 0 or the error of the first check that fails. The map is as before after an
  *   error (W1).
  * Context: the transaction's thread, also inside read sections and release
  *   callbacks. Serializes with other writers; never waits for readers below the W5
- *   limit (W4).
+ *   limit (W4), unless it is EXCLUSIVE.
  */
 MSLOT_API int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *opt,
 			       struct mslot_commit_result *result);

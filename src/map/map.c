@@ -14,6 +14,7 @@
 #include "map/hold.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
+#include "map/vcpus.h"
 #include "map/writer.h"
 
 /* Serial numbers that a map takes at a time. */
@@ -73,6 +74,11 @@ void map_unlock(struct mslot_map *map)
 bool map_wait_deadlocks(unsigned int own)
 {
 	return rcu_in_section() || owned > own;
+}
+
+bool map_any_owned(void)
+{
+	return owned > 0;
 }
 
 uint64_t snapshot_serial(struct mslot_map *map)
@@ -160,11 +166,24 @@ static int locks_init(struct mslot_map *map)
 {
 	if (pthread_mutex_init(&map->writer, NULL))
 		return -ENOMEM;
-	if (pthread_mutex_init(&map->holds_lock, NULL)) {
-		pthread_mutex_destroy(&map->writer);
-		return -ENOMEM;
-	}
+	if (pthread_mutex_init(&map->holds_lock, NULL))
+		goto fail_writer;
+	if (map_vcpus_init(map))
+		goto fail_holds;
 	return 0;
+
+fail_holds:
+	pthread_mutex_destroy(&map->holds_lock);
+fail_writer:
+	pthread_mutex_destroy(&map->writer);
+	return -ENOMEM;
+}
+
+static void locks_fini(struct mslot_map *map)
+{
+	map_vcpus_fini(map);
+	pthread_mutex_destroy(&map->holds_lock);
+	pthread_mutex_destroy(&map->writer);
 }
 
 int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out)
@@ -209,8 +228,7 @@ int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out
 	return 0;
 
 fail_locks:
-	pthread_mutex_destroy(&map->holds_lock);
-	pthread_mutex_destroy(&map->writer);
+	locks_fini(map);
 fail_map:
 	mem_free(map->scratch.mem);
 	pool_fini(&map->pool);
@@ -236,7 +254,7 @@ static bool map_busy(struct mslot_map *map)
 	pthread_mutex_lock(&map->holds_lock);
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
-	return busy || map->nlisteners > 0;
+	return busy || map->nlisteners > 0 || map_nvcpus(map) > 0;
 }
 
 int mslot_map_destroy(struct mslot_map *map)
@@ -258,8 +276,7 @@ int mslot_map_destroy(struct mslot_map *map)
 	drop_regions(map_snapshot(map));
 	pool_fini(&map->pool);
 	mem_free(map->scratch.mem);
-	pthread_mutex_destroy(&map->holds_lock);
-	pthread_mutex_destroy(&map->writer);
+	locks_fini(map);
 	mem_free(map);
 	(void)reclaimer_flush(UINT64_MAX);
 	reclaimer_put();
@@ -289,6 +306,7 @@ int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
 	    .grace_waits = map->grace_waits,
 	    .listeners = map->nlisteners,
 	    .holds = mslot_holders(map, NULL, 0),
+	    .vcpus = map_nvcpus(map),
 	};
 	map_unlock(map);
 	return 0;
@@ -312,7 +330,7 @@ int map_write_begin(struct mslot_map *map)
 		map->grace_waits++;
 		PERTURB(AT_LIMIT);
 		map_unlock(map);
-		reclaim_synchronize(map);
+		map_synchronize(map);
 		map_lock(map);
 		reclaim_run(map, RECLAIM_ALL);
 	}
@@ -336,5 +354,14 @@ struct mslot_region *map_kvm_region(struct mslot_map *map)
 
 void map_synchronize(struct mslot_map *map)
 {
+	/*
+	 * Before the requests: a vCPU that answered them and enters again before the grace
+	 * period begins has acquired the count with its request word, and asks itself. Relaxed:
+	 * that word carries it. Pairs with mslot_vcpu_enter().
+	 */
+	atomic_fetch_add_explicit(&map->awaited, 1, memory_order_relaxed);
+	map_ask_vcpus(map);
+	PERTURB(VCPUS_ASKED);
 	reclaim_synchronize(map);
+	atomic_fetch_sub_explicit(&map->awaited, 1, memory_order_relaxed);
 }

@@ -14,7 +14,8 @@ import re
 import source
 
 LAYERS = ["base", "index", "map", "access", "kvm"]
-PUBLIC = {"map.h": "map", "txn.h": "map", "access.h": "access", "kvm.h": "kvm", "mslot.h": "kvm"}
+PUBLIC = {"map.h": "map", "txn.h": "map", "access.h": "access", "vcpu.h": "access",
+          "kvm.h": "kvm", "mslot.h": "kvm"}
 CLIENTS = ("cli", "bench", "adapters", "examples")
 URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),
               os.path.join("bench", "engines", "kvm_design.h"))

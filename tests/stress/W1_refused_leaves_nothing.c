@@ -102,7 +102,8 @@ static void refuse_one(struct rng *rng)
 	world_edit(&world, txn, v);
 	expected = add_refused(txn, rng, kind);
 	if (kind == GENERATION)
-		opt = (struct mslot_commit_options){MSLOT_COMMIT_IF_GENERATION, generation + 1};
+		opt = (struct mslot_commit_options){.flags = MSLOT_COMMIT_IF_GENERATION,
+						    .generation = generation + 1};
 	if (kind == DRY)
 		opt.flags = MSLOT_COMMIT_DRY_RUN;
 	err = mslot_txn_commit(txn, &opt, &result);
