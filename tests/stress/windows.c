@@ -44,6 +44,14 @@ static const struct {
     WINDOW(HOLD_INHERIT, "R1 W5 L2"),
     WINDOW(WAIT_LOOKED, "W4 W5"),
     WINDOW(WAIT_UNREACHABLE, "W1 W4 W5 L2"),
+    WINDOW(VCPU_INSIDE, "vcpu"),
+    WINDOW(VCPU_ANSWERED, "vcpu"),
+    WINDOW(VCPU_OUT, "vcpu"),
+    WINDOW(VCPU_ASKED, "vcpu"),
+    WINDOW(VCPUS_ASKED, "vcpu"),
+    WINDOW(GATE_CLOSED, "vcpu"),
+    WINDOW(GATE_WATCHED, "vcpu"),
+    WINDOW(EXCLUDED, "vcpu"),
 };
 
 static const char *program;
