@@ -392,7 +392,7 @@ static void choose_commit(struct world *w, struct mslot_commit_options *opt)
 	static const int vetoes[] = {-EIO, -ENOMEM, -EINVAL, 7};
 	const uint8_t how = in_u8(&w->in);
 
-	*opt = (struct mslot_commit_options){.flags = 0};
+	*opt = (struct mslot_commit_options){0};
 	w->veto = 0;
 	if (how < 0xc0)
 		return;

@@ -126,6 +126,25 @@ inline fetch_add(t, l, delta, order, dst)
 	}
 }
 
+inline exchange(t, l, x, order, dst)
+{
+	atomic {
+		drained(t) ->
+		dst = mem[l];
+		mem[l] = x
+	}
+}
+
+/* dst is what was there; x is there now if that was `from`. */
+inline compare_exchange(t, l, from, x, order, dst)
+{
+	atomic {
+		drained(t) ->
+		dst = mem[l];
+		mem[l] = (dst == (from) -> (x) : dst)
+	}
+}
+
 inline mutex_lock(t, m)
 {
 	atomic {
@@ -328,6 +347,39 @@ inline fetch_add(t, l, delta, order, dst)
 		fi;
 		append(t, l, dst + (delta), order);
 		JOIN(hist[l].msg[hist[l].count].seen, hist[l].msg[hist[l].count - 1].seen)
+	}
+}
+
+inline exchange(t, l, x, order, dst)
+{
+	d_step {
+		dst = newest(l);
+		if
+		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: else
+		fi;
+		append(t, l, x, order);
+		JOIN(hist[l].msg[hist[l].count].seen, hist[l].msg[hist[l].count - 1].seen)
+	}
+}
+
+/* dst is what was there, the newest also where it fails; x is there now if dst was `from`. */
+inline compare_exchange(t, l, from, x, order, dst)
+{
+	d_step {
+		dst = newest(l);
+		if
+		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: else
+		fi;
+		view[t].at[l] = hist[l].count;
+		if
+		:: dst == (from) ->
+			append(t, l, x, order);
+			JOIN(hist[l].msg[hist[l].count].seen,
+			     hist[l].msg[hist[l].count - 1].seen)
+		:: else
+		fi
 	}
 }
 

@@ -51,6 +51,14 @@ static const struct {
     WINDOW(WAIT_SETTLED, "W1 W4 W5 L1 L2"),
     WINDOW(MARK_LIVE_LOADED, "D1"),
     WINDOW(HARVEST_SWAPPED, "D1"),
+    WINDOW(VCPU_INSIDE, "vcpu"),
+    WINDOW(VCPU_ANSWERED, "vcpu"),
+    WINDOW(VCPU_OUT, "vcpu"),
+    WINDOW(VCPU_ASKED, "vcpu"),
+    WINDOW(VCPUS_ASKED, "vcpu"),
+    WINDOW(GATE_CLOSED, "vcpu"),
+    WINDOW(GATE_WATCHED, "vcpu"),
+    WINDOW(EXCLUDED, "vcpu"),
 };
 
 static const char *program;
