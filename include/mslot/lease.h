@@ -4,9 +4,13 @@
  * read section (io_uring, libaio, RDMA, a device of its own).
  *
  * A lease is taken inside a section, put by any thread when the I/O is complete, and
- * survives every commit in between (L1): its memory stays mapped, because the regions it
- * shows are not released before. A hold keeps a whole snapshot; a lease keeps memory only,
- * and costs a few nanoseconds.
+ * survives every commit in between (L1): the regions that it shows are not released before.
+ * A hold keeps a whole snapshot and makes every later mslot_wait() wait; a lease keeps
+ * memory only, costs a few nanoseconds, and is waited for only if its memory is gone from
+ * the map. A commit with MSLOT_COMMIT_NOWAIT is refused where that would happen.
+ *
+ * The leases of a process are also those of a child of fork(): whoever knows them there may
+ * put them. One that another thread was just taking or putting may stay.
  */
 #ifndef MSLOT_LEASE_H
 #define MSLOT_LEASE_H
@@ -29,8 +33,9 @@ struct mslot_lease;
  * A write lease counts as a write from now until it is put: every harvest of dirty pages in
  * between reports its pages, and the first one after the put does once more.
  * Returns 0, -ENOENT a part has no slot (MMIO), -EACCES a write meets a read-only slot,
- *   -EOVERFLOW the span wraps, -EINVAL len_bytes is 0 or access unknown, -ENOMEM, -EINVAL
- *   also for a snapshot that was never published.
+ *   -EOVERFLOW the span wraps, -EINVAL len_bytes is 0, access unknown, or a snapshot that was
+ *   never published (in a listener's prepare(), or the empty one of a replay), -ENOMEM. The
+ *   first byte that fails decides between -ENOENT and -EACCES.
  * Context: inside the read section or hold. No lock and no allocation in the common case (a
  *   thread's next block of leases, and a span of several slots, need memory).
  * Lifetime: the host memory stays mapped until mslot_lease_put().
@@ -39,7 +44,7 @@ MSLOT_API int mslot_lease_take(const struct mslot_snapshot *snap, const struct m
 			       const char *tag, struct mslot_lease **out);
 
 /*
- * mslot_lease_iov() - the memory of a lease, ready for preadv() or io_uring.
+ * mslot_lease_iov() - the memory of a lease, ready for io_uring or a vectored read.
  *   lease   the lease
  *   n       receives the number of segments (> 0); may be NULL
  * Returns the segments in order, cut at slot edges.
@@ -57,7 +62,7 @@ MSLOT_API void mslot_lease_put(struct mslot_lease *lease);
 
 /* One lease, as reported by mslot_lease_holders(). */
 struct mslot_lease_holder {
-	char tag[24];        /* NUL-terminated */
+	char tag[24]; /* NUL-terminated */
 	struct mslot_span span;
 	uint64_t generation; /* of the snapshot that it was taken from */
 	uint64_t age_ns;     /* since mslot_lease_take(), a few milliseconds coarse */

@@ -92,9 +92,9 @@ MSLOT_API int mslot_map_create(const struct mslot_map_options *opt, struct mslot
 /*
  * mslot_map_destroy() - end a map and drop its references to regions.
  *   map   the map; NULL is allowed and does nothing
- * Returns 0, -EBUSY while a hold, a listener, a consumer of dirty pages or a final harvest
- *   exists, -EDEADLK inside a read section, in a listener callback of any map or in a
- *   release callback. After an error the map is as before.
+ * Returns 0, -EBUSY while a hold, a lease, a listener, a consumer of dirty pages or a final
+ *   harvest exists, -EDEADLK inside a read section, in a listener callback of any map or in
+ *   a release callback. After an error the map is as before.
  * Context: any thread; waits for read sections. No other thread may use the map
  *   during or after the call.
  * Lifetime: regions that only this map reached have been released on return.
@@ -120,6 +120,7 @@ struct mslot_map_stats {
 	uint64_t grace_waits;     /* commits that had to wait for readers at the W5 limit */
 	uint64_t holds;           /* holds that exist */
 	uint64_t listeners;       /* listeners that exist */
+	uint64_t leases;          /* leases that are not put */
 };
 
 /*
@@ -147,11 +148,11 @@ MSLOT_API int mslot_check_map(struct mslot_map *map, const char **why);
 /*
  * Host memory lent to maps. `release` is called exactly once (L2), on the
  * reclaimer thread with no lock held, when no snapshot reaches the region any
- * more and its creator has put it; it may commit transactions and create or put
- * regions, but mslot_wait() and mslot_map_destroy() return -EDEADLK there. One thread
- * makes these calls for the whole process, in turn: a slow callback delays the others,
- * and with them mslot_wait() and mslot_map_destroy() of every map. Its signals are
- * blocked, but for those that an access raises (SIGSEGV, SIGBUS ...).
+ * more, no lease holds its memory and its creator has put it; it may commit transactions and create
+ * or put regions, but mslot_wait() and mslot_map_destroy() return -EDEADLK there. One thread makes
+ * these calls for the whole process, in turn: a slow callback delays the others, and with them
+ * mslot_wait() and mslot_map_destroy() of every map. Its signals are blocked, but for those that an
+ * access raises (SIGSEGV, SIGBUS ...).
  */
 struct mslot_region_options {
 	void *hva;          /* first byte; aligned to the page size of the maps that use it */
@@ -275,10 +276,13 @@ MSLOT_API size_t mslot_holders(struct mslot_map *map, struct mslot_holder *out, 
  *   map         the map
  *   generation  a generation that has been published
  *   timeout_ns  < 0 waits for ever, 0 only looks
- * On success no read section and no hold can reach anything that a commit of
+ * On success no read section, no hold and no lease can reach anything that a commit of
  * this generation or an earlier one removed, and the `release` callbacks that
- * this caused have returned.
- * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds),
+ * this caused have returned. Of leases only those are waited for that were taken from an
+ * older snapshot and whose memory the current one does not show at the same guest addresses
+ * any more: splits, merges, other flags and other ids take nothing away.
+ * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds, and
+ *   mslot_lease_holders() who leases),
  *   -EINVAL generation not published yet, -EDEADLK inside a read section, in a listener
  *   callback of any map or in a release callback.
  * Context: any thread; may sleep. Grace periods queue, so the call may also outlast

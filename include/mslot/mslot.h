@@ -2,8 +2,8 @@
 /*
  * mslot/mslot.h - guest memory map with lock-free readers and atomic transactions.
  *
- * Includes all other headers: the map, transactions, access to guest memory, dirty pages and
- * KVM's calls.
+ * Includes all other headers: the map, transactions, leases, access to guest memory, dirty
+ * pages and KVM's calls.
  *
  * The map of guest-physical to host memory is an immutable snapshot. Readers enter, look
  * up, translate and leave; writers collect edits in a transaction, whose commit checks the
@@ -29,7 +29,8 @@
  *   completes later, whatever becomes of the slot, and to each consumer.
  * D2: a page reported clean holds no unreported write that completed before the harvest
  *   began.
- * L2: a region is released exactly once, when no reader, hold or map can reach it.
+ * L1: the memory of a lease stays until the lease is put, whatever is committed meanwhile.
+ * L2: a region is released exactly once, when no reader, hold, lease or map can reach it.
  *
  * The child of a fork may go on using its copy of every map. A child of a fork made inside
  * a read section or in a listener callback may only exec or exit.
@@ -40,6 +41,7 @@
 #include <mslot/access.h>
 #include <mslot/dirty.h>
 #include <mslot/kvm.h>
+#include <mslot/lease.h>
 #include <mslot/map.h>
 #include <mslot/txn.h>
 

@@ -188,6 +188,7 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 
 #define MSLOT_COMMIT_DRY_RUN (1u << 0)       /* validate only; listeners are not asked */
 #define MSLOT_COMMIT_IF_GENERATION (1u << 1) /* -EAGAIN unless the generation is as given */
+#define MSLOT_COMMIT_NOWAIT (1u << 2)        /* -EBUSY where a lease would be waited for */
 
 /* Options of mslot_txn_commit(). */
 struct mslot_commit_options {
@@ -232,7 +233,11 @@ struct mslot_commit_result {
  *     slot of its space                                   -EEXIST
  *   8 allocation (for large transactions also before 5)  -ENOMEM
  *   9 the first edit with a result beyond gpa_limit       -EINVAL
- *  10 a listener's veto                                   its errno
+ *  10 with MSLOT_COMMIT_NOWAIT: a lease of this map on
+ *     memory that would go                                -EBUSY
+ *  11 a listener's veto                                   its errno
+ * Check 10 is advice: a lease may still be taken before the publish, and then delays
+ * mslot_wait() and `release` as any other. A dry run does not make it, nor 8 and 11.
  * A result that equals the slot as it is counts as no change and is never blamed by the
  * checks of the final map. When nothing changes nothing is published and the generation
  * stays (W3).

@@ -31,6 +31,11 @@ enum perturb_point {
 	PERTURB_WAIT_UNREACHABLE,  /* nothing reachable, releases not counted */
 	PERTURB_MARK_LIVE_LOADED,  /* a write's data stored, its mark not made */
 	PERTURB_HARVEST_SWAPPED,   /* writers mark the other bits, old marks may still come */
+	PERTURB_LEASE_FILLED,      /* record filled, not active yet */
+	PERTURB_LEASE_ENDED,       /* record no longer active, not given back, nobody told */
+	PERTURB_LEASE_SEEN,        /* a scan saw it active, has not read it yet */
+	PERTURB_REGION_PARKED,     /* on the list, the reclaimer does not know */
+	PERTURB_WAIT_SETTLED,      /* no lease to wait for, releases not counted */
 	PERTURB_POINTS
 };
 

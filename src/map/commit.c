@@ -18,6 +18,7 @@
 #include "base/rcu.h"
 #include "map/build.h"
 #include "map/diff.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
 
@@ -292,6 +293,8 @@ static int refuse_late(struct commit *c, const struct mslot_diff *diff)
 
 	if (err)
 		return err;
+	if ((c->args->flags & MSLOT_COMMIT_NOWAIT) && lease_breaks(c->map, c->old, c->next))
+		return commit_refuse(c, -EBUSY, MSLOT_NO_EDIT, "memory that goes is leased");
 	if (c->args->would_wait && map_wait_deadlocks(1))
 		return commit_refuse(c, -EDEADLK, MSLOT_NO_EDIT, "would wait inside a section");
 	PERTURB(BEFORE_PREPARE);
@@ -398,7 +401,7 @@ int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *o
 	struct mslot_map *map = txn->map;
 	int err;
 
-	if (args.flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION))
+	if (args.flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION | MSLOT_COMMIT_NOWAIT))
 		return refuse_early(txn, -EINVAL, "unknown commit flags", result);
 	err = map_write_begin(map);
 	if (err)

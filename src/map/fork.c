@@ -10,8 +10,8 @@
  * may wait for a reader that wants one of ours. Then the list and, by trying, the harvest locks,
  * whose owners wait for grace periods, and the writer mutexes: their owners may want each
  * other's, or the list, in any order (a listener may commit to another map, or create one),
- * so whoever cannot have all gives all back. Last
- * each holds_lock and the reclaimer's lock, whose owners wait for nothing else.
+ * so whoever cannot have all gives all back. Last each holds_lock, the registry of leases and
+ * the reclaimer's lock, whose owners wait for nothing else.
  *
  * A fork inside a read section or in a listener callback would wait for itself in liburcu:
  * it leaves liburcu's locks alone, and the child may only exec or exit.
@@ -21,6 +21,7 @@
 #include <sched.h>
 
 #include "base/rcu.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -77,6 +78,7 @@ static void prepare(void)
 		sched_yield();
 	}
 	rcu_locked = with_rcu;
+	lease_before_fork();
 	reclaimer_before_fork();
 }
 
@@ -85,6 +87,7 @@ static void parent(void)
 	bool with_rcu = rcu_locked;
 
 	reclaimer_after_fork(false);
+	lease_after_fork(false);
 	unlock_maps(NULL);
 	pthread_mutex_unlock(&list_lock);
 	if (with_rcu)
@@ -97,6 +100,7 @@ static void child(void)
 	struct mslot_map *map;
 
 	reclaimer_after_fork(true);
+	lease_after_fork(true);
 	for (map = maps; map; map = map->all_next)
 		reclaimer_requeue(map);
 	unlock_maps(NULL);

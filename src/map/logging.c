@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
+#include "map/lease.h"
 #include "map/txn.h"
 
 int logging_init(struct map_log *log)
@@ -268,11 +269,54 @@ void logging_final_free(struct mslot_final *final)
 	mem_free(final);
 }
 
-/* ---- Write leases ---- */
+/*
+ * ---- Write leases ----
+ * One counts as a write through every logged slot that shows its memory, for as long as it is
+ * there: to which of them the device was sent, no record tells.
+ */
+
+void logging_mark_span(const struct mslot_snapshot *snap, const struct mslot_span *span)
+{
+	uint64_t first = span->gpa >> snap->page_shift, end, last;
+	const struct mslot_slot *slot;
+
+	end = ((span->gpa + (span->len_bytes - 1)) >> snap->page_shift) + 1;
+	for (; first < end; first = last) {
+		slot = mslot_find(snap, span->space, first << snap->page_shift);
+		last = u64_min(end, slot_end_gfn(slot));
+		if (slot->log)
+			log_mark(slot->log, slot_log_page(slot, first), last - first);
+	}
+}
+
+/* What a lease may write to, and through which slots the map shows it now. */
+static void mark_lease(void *ctx, const struct lease_span *span)
+{
+	const struct mslot_snapshot *snap = ctx;
+	const struct mslot_slot *slot;
+	struct mslot_iter iter;
+	uint64_t first, end;
+
+	mslot_iter_hva(&iter, snap,
+		       (struct mslot_range){.start = span->hva, .len_bytes = span->len_bytes});
+	while ((slot = mslot_iter_next(&iter))) {
+		if (!slot->log || slot->region != span->region)
+			continue;
+		first = u64_max(span->hva, slot->hva);
+		end = u64_min(span->hva + span->len_bytes, slot->hva + slot_len_bytes(slot));
+		first >>= slot->page_shift;
+		end = ((end - 1) >> slot->page_shift) + 1;
+		log_mark(slot->log, first, end - first);
+	}
+}
 
 void logging_mark_write_leases(struct mslot_map *map)
 {
-	(void)map; /* src/map/lease.c to come */
+	const struct mslot_snapshot *snap = mslot_enter(map);
+
+	/* ctx is not written through. */
+	lease_for_each_write(map, mark_lease, (void *)(uintptr_t)snap);
+	mslot_leave(snap);
 }
 
 void logging_begun(struct mslot_map *map, uint64_t generation)
@@ -281,9 +325,7 @@ void logging_begun(struct mslot_map *map, uint64_t generation)
 
 	if (begun == 0)
 		return;
-	pthread_mutex_lock(&map->log.harvest_lock);
 	logging_mark_write_leases(map);
-	pthread_mutex_unlock(&map->log.harvest_lock);
 	/* What a later commit began, here or meanwhile, is for the wait for that one. */
 	if (begun > generation)
 		return;

@@ -83,9 +83,12 @@ void logging_final_free(struct mslot_final *final);
 
 /* ---- For waits and harvests ---- */
 
+/* Mark what of a checked span is logged. In the section or hold. */
+void logging_mark_span(const struct mslot_snapshot *snap, const struct mslot_span *span);
+
 /*
- * Mark the memory of every write lease that is active: its device may be writing. No mutex
- * held but the harvest lock; not in a section.
+ * Mark the memory of every write lease that is active: its device may be writing. Any
+ * context.
  */
 void logging_mark_write_leases(struct mslot_map *map);
 

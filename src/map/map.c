@@ -12,6 +12,7 @@
 #include "base/rcu.h"
 #include "map/fork.h"
 #include "map/hold.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
 #include "map/writer.h"
@@ -249,7 +250,8 @@ static bool map_busy(struct mslot_map *map)
 	pthread_mutex_lock(&map->holds_lock);
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
-	return busy || map->nlisteners > 0 || map->log.consumers || map->log.nfinals;
+	return busy || map->nlisteners > 0 || map->log.consumers || map->log.nfinals ||
+	       lease_count(map) > 0;
 }
 
 int mslot_map_destroy(struct mslot_map *map)
@@ -273,6 +275,9 @@ int mslot_map_destroy(struct mslot_map *map)
 	mem_free(map->scratch.mem);
 	locks_fini(map);
 	mem_free(map);
+	/* Regions that leases of this map were the last to hold. */
+	lease_rescan();
+	lease_sweep();
 	(void)reclaimer_flush(UINT64_MAX);
 	reclaimer_put();
 	return 0;
@@ -301,6 +306,7 @@ int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
 	    .grace_waits = map->grace_waits,
 	    .listeners = map->nlisteners,
 	    .holds = mslot_holders(map, NULL, 0),
+	    .leases = lease_count(map),
 	};
 	map_unlock(map);
 	return 0;
@@ -348,5 +354,9 @@ struct mslot_region *map_kvm_region(struct mslot_map *map)
 
 void map_synchronize(struct mslot_map *map)
 {
+	/* Whatever was published before: sections older than that are over below. */
+	uint64_t generation = atomic_load_explicit(&map->published, memory_order_acquire);
+
 	reclaim_synchronize(map);
+	logging_begun(map, generation);
 }

@@ -11,7 +11,7 @@
 #include "base/page.h"
 #include "base/perturb.h"
 #include "base/rcu.h"
-#include "map/snapshot.h"
+#include "map/span.h"
 
 int mslot_thread_init(void)
 {
@@ -246,34 +246,18 @@ size_t mslot_find_hva(const struct mslot_snapshot *snap, uint64_t hva,
 	return snap->finders.hva(snap, hva, slots, nslots);
 }
 
-/* One segment of a span: what of [gpa, gpa + left) lies in the slot at gpa. */
-static int segment_at(const struct mslot_snapshot *snap, const struct mslot_span *span,
-		      uint64_t gpa, uint64_t left, struct iovec *seg)
-{
-	const struct mslot_slot *slot = mslot_find(snap, span->space, gpa);
-	uint64_t skip;
-
-	if (!slot)
-		return -ENOENT;
-	if (span->access == MSLOT_WRITE && (slot->flags & MSLOT_READONLY))
-		return -EACCES;
-	skip = gpa - (slot->base_gfn << slot->page_shift);
-	seg->iov_base = (void *)(uintptr_t)(slot->hva + skip);
-	seg->iov_len = u64_min(left, slot_len_bytes(slot) - skip);
-	return 0;
-}
-
 /* Segments of a whole span; with `out` they are stored as well. */
 static int walk_span(const struct mslot_snapshot *snap, const struct mslot_span *span,
 		     struct iovec *out, size_t nseg)
 {
 	uint64_t gpa = span->gpa, left = span->len_bytes;
+	const struct mslot_slot *slot;
 	struct iovec seg;
 	size_t n = 0;
 	int err;
 
 	for (; left; left -= seg.iov_len, gpa += seg.iov_len, n++) {
-		err = segment_at(snap, span, gpa, left, &seg);
+		err = span_segment(snap, span, gpa, left, &slot, &seg);
 		if (err)
 			return err;
 		if (n == nseg || n == INT_MAX)
@@ -287,15 +271,12 @@ static int walk_span(const struct mslot_snapshot *snap, const struct mslot_span 
 int mslot_translate(const struct mslot_snapshot *snap, const struct mslot_span *span,
 		    struct iovec *seg, size_t nseg)
 {
+	const struct mslot_slot *slot;
 	struct iovec first;
-	uint64_t end;
-	int err;
+	int err = span_check(span);
 
-	if (span->len_bytes == 0 || (span->access != MSLOT_READ && span->access != MSLOT_WRITE))
-		return -EINVAL;
-	if (!range_end(span->gpa, span->len_bytes - 1, &end))
-		return -EOVERFLOW;
-	err = segment_at(snap, span, span->gpa, span->len_bytes, &first);
+	if (!err)
+		err = span_segment(snap, span, span->gpa, span->len_bytes, &slot, &first);
 	if (err)
 		return err;
 	if (nseg == 0)

@@ -49,6 +49,12 @@ void reclaimer_put(void);
 /* Have `release` called and the region freed by the reclaimer. Any context. */
 void reclaimer_release(struct mslot_region *region);
 
+/*
+ * A lease that somebody watches was put, or a region parked: wake those who wait, and have
+ * the reclaimer call lease_rescan(). Any context.
+ */
+void reclaimer_stir(void);
+
 /* Is the calling thread the reclaimer, that is, in a release callback? */
 bool reclaimer_self(void);
 

@@ -3,7 +3,8 @@
  * reclaimer.c - the process's one reclaimer thread.
  *
  * It serves all maps: it waits for grace periods where a commit must not, works off the
- * queues of maps that ask for it, and calls `release`. It starts with the first user (a
+ * queues of maps that ask for it, looks for leases of parked regions when one that counts was
+ * put, and calls `release`. It starts with the first user (a
  * map or a region with a callback), and ends a second after the last one went.
  *
  * Invariants
@@ -12,8 +13,8 @@
  *   T2 releases are called in the order in which they were queued, with no lock held
  *   T3 every step that a waiter may wait for increments `events` under the lock
  *
- * Lock order: a map's writer mutex, its holds_lock, then `lock`. Nothing is locked
- * inside `lock`.
+ * Lock order: a map's writer mutex, its holds_lock, the registry of leases, then `lock`.
+ * Nothing is locked inside `lock`.
  */
 #include <errno.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/perturb.h"
 #include "base/rcu.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 
 #define LINGER_NS UINT64_C(1000000000)
@@ -38,6 +40,7 @@ static struct mslot_region *releases, **releases_tail = &releases;
 static uint64_t releases_queued, releases_done;
 static uint64_t events;
 static uint64_t users;
+static bool stirred; /* lease_rescan() is due */
 static bool running;
 static _Atomic(const void *) self; /* thread_token() of the thread */
 
@@ -132,6 +135,16 @@ static void serve_one(void)
 	note_progress();
 }
 
+/* `lock` held; dropped meanwhile. */
+static void rescan(void)
+{
+	/* Before the scan: what comes during it asks for another. */
+	stirred = false;
+	pthread_mutex_unlock(&lock);
+	lease_rescan();
+	pthread_mutex_lock(&lock);
+}
+
 static void *reclaimer_main(void *arg)
 {
 	int err = 0;
@@ -140,7 +153,9 @@ static void *reclaimer_main(void *arg)
 	atomic_store_explicit(&self, thread_token(), memory_order_relaxed);
 	pthread_mutex_lock(&lock);
 	for (;;) {
-		if (releases)
+		if (stirred)
+			rescan();
+		else if (releases)
 			release_one();
 		else if (queue)
 			serve_one();
@@ -150,7 +165,7 @@ static void *reclaimer_main(void *arg)
 			wait_until(&wake, now_ns() + LINGER_NS, &err);
 		else
 			break;
-		if (releases || queue || users > 0)
+		if (stirred || releases || queue || users > 0)
 			err = 0;
 	}
 	running = false;
@@ -256,6 +271,16 @@ void reclaimer_release(struct mslot_region *region)
 	pthread_mutex_unlock(&lock);
 }
 
+void reclaimer_stir(void)
+{
+	pthread_mutex_lock(&lock);
+	(void)start();
+	stirred = true;
+	note_progress();
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}
+
 int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct mslot_map *map,
 		   uint64_t arg, uint64_t deadline_ns)
 {
@@ -356,6 +381,8 @@ void reclaimer_after_fork(bool child)
 			atomic_store_explicit(&self, NULL, memory_order_relaxed);
 		conds_init();
 		current = NULL;
+		/* The parent's scan may not have begun. */
+		stirred = true;
 		if (!running) {
 			struct mslot_region *region;
 			uint64_t queued = 0;

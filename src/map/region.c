@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/page.h"
 #include "base/perturb.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 
 int mslot_region_create(const struct mslot_region_options *opt, struct mslot_region **out)
@@ -48,7 +49,10 @@ void region_unref(struct mslot_region *region, uint64_t n)
 	if (atomic_fetch_sub_explicit(&region->refs, n, memory_order_acq_rel) != n)
 		return;
 	PERTURB(REGION_AT_ZERO);
-	if (region->opt.release)
+	/* Relaxed: whoever took a lease had a reference, or a section that kept one. */
+	if (atomic_load_explicit(&region->leased, memory_order_relaxed) && !region->built_in)
+		lease_park(region);
+	else if (region->opt.release)
 		reclaimer_release(region);
 	else if (!region->built_in)
 		mem_free(region);

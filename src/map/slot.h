@@ -62,13 +62,17 @@ static inline uint64_t slot_tie(const void *item)
 
 /*
  * References: one of the creator, one of each descriptor that is not freed, one of
- * each transaction that names the region. At zero `release` is queued to the reclaimer.
+ * each transaction that names the region. At zero `release` is queued to the reclaimer, once
+ * no lease holds the region's memory.
  */
 struct mslot_region {
 	struct mslot_region_options opt;
 	_Atomic uint64_t refs;
-	bool built_in;                     /* part of a map: never freed by reference */
-	struct mslot_region *release_next; /* reclaimer's queue */
+	_Atomic bool leased; /* ever; stored in the section that takes a lease */
+	bool built_in;       /* part of a map: never freed by reference */
+	bool parked;         /* no reference is left, but maybe leases; lease_scan.c */
+	bool needed;         /* by a lease, says the scan in progress */
+	struct mslot_region *release_next; /* the parked ones, or the reclaimer's queue */
 };
 
 /* n references at once: counting is what costs. */

@@ -3,8 +3,9 @@
  * wait.c - mslot_wait(): nothing that a commit removed can be reached any more.
  *
  * Done when, for generation g: graced >= g (sections), reclaimed >= g (queue worked off),
- * no hold on a generation < g, live or put and not processed (holds); then, when the
- * releases queued up to that moment have returned.
+ * no hold on a generation < g, live or put and not processed (holds); then, when no lease
+ * of a generation < g is left on memory that the current snapshot does not show any more
+ * (lease_settled()); then, when the releases queued up to that moment have returned.
  */
 #include <errno.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include "base/perturb.h"
 #include "base/rcu.h"
 #include "map/hold.h"
+#include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/wait.h"
 
@@ -55,30 +57,38 @@ static bool is_published(struct mslot_map *map, uint64_t generation)
 	return shown;
 }
 
-static int wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns,
-			    uint64_t deadline)
+/* Until no section, no hold and no lease of before is left. */
+static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t timeout_ns,
+			uint64_t deadline)
 {
+	int err;
+
 	if (map_wait_deadlocks(0) || reclaimer_self())
 		return -EDEADLK;
 	if (!is_published(map, generation))
 		return -EINVAL;
-	if (unreachable(map, generation))
-		return 0;
-	if (timeout_ns < 0) {
-		/* Nobody needs to time out: spare the hand-over to the reclaimer. */
-		reclaim_synchronize(map);
-		map_lock(map);
-		reclaim_run(map, RECLAIM_ALL);
-		map_unlock(map);
-	} else {
-		reclaimer_kick(map, true);
+	if (!unreachable(map, generation)) {
+		if (timeout_ns < 0) {
+			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
+			reclaim_synchronize(map);
+			map_lock(map);
+			reclaim_run(map, RECLAIM_ALL);
+			map_unlock(map);
+		} else {
+			reclaimer_kick(map, true);
+		}
+		err = reclaimer_wait(unreachable, map, generation, deadline);
+		if (err)
+			return err;
 	}
-	return reclaimer_wait(unreachable, map, generation, deadline);
+	PERTURB(WAIT_UNREACHABLE);
+	logging_begun(map, generation);
+	return reclaimer_wait(lease_settled, map, generation, deadline);
 }
 
-int map_wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+int map_wait_settled(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 {
-	return wait_unreachable(map, generation, timeout_ns, deadline_of(timeout_ns));
+	return wait_settled(map, generation, timeout_ns, deadline_of(timeout_ns));
 }
 
 int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
@@ -86,9 +96,9 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 	uint64_t deadline = deadline_of(timeout_ns);
 	int err;
 
-	err = wait_unreachable(map, generation, timeout_ns, deadline);
+	err = wait_settled(map, generation, timeout_ns, deadline);
 	if (err)
 		return err;
-	PERTURB(WAIT_UNREACHABLE);
+	PERTURB(WAIT_SETTLED);
 	return reclaimer_flush(deadline);
 }

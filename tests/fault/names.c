@@ -92,7 +92,7 @@ static unsigned int report(const struct names *of, const struct names *in, bool 
 
 bool names_complete(const char *dir)
 {
-	static const char *const headers[] = {"map.h",   "txn.h", "access.h",
+	static const char *const headers[] = {"map.h",   "txn.h", "lease.h", "access.h",
 					      "dirty.h", "kvm.h", "mslot.h"};
 	static struct names declared, loud, silent, both;
 	unsigned int wrong = 0;

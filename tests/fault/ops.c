@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "map/lease.h"
+
 #define EDITS 64u
 #define SPLIT_PARTS 48u
 #define KVM_ID 25000u
@@ -94,6 +96,46 @@ static void finish_hold(struct world *w, const struct op *op)
 	CHECK(mslot_hold_snapshot(w->result) == w->snap, "another snapshot is held");
 	mslot_leave(w->snap);
 	mslot_hold_put(w->result);
+}
+
+/* ---- Leases ------------------------------------------------------------- */
+
+/* The thread's first lease, of one slot, or of as many slots as lie side by side. */
+static void prepare_lease(struct world *w, const struct op *op)
+{
+	lease_thread_drop();
+	if (op->arg > 1)
+		world_add_row(w);
+	w->nevents = 0;
+	w->snap = mslot_enter(w->map);
+}
+
+static int run_lease(struct world *w, const struct op *op)
+{
+	const struct mslot_span span = {
+	    .access = MSLOT_WRITE,
+	    .gpa = op->arg > 1 ? ROW_GFN * PAGE : 0,
+	    .len_bytes = op->arg * PAGE,
+	};
+	struct mslot_lease *lease = NULL;
+	int err = mslot_lease_take(w->snap, &span, "fault", &lease);
+
+	CHECK(mslot_lease_holders(w->map, NULL, 0) == !err, "%d, but leases", err);
+	CHECK(!err == (lease != NULL), "%d and a lease", err);
+	if (!err)
+		w->result = lease;
+	return err;
+}
+
+static void finish_lease(struct world *w, const struct op *op)
+{
+	size_t n;
+
+	(void)mslot_lease_iov(w->result, &n);
+	CHECK(n == op->arg, "%zu segments", n);
+	mslot_leave(w->snap);
+	mslot_lease_put(w->result);
+	lease_thread_drop();
 }
 
 /* ---- Collecting edits --------------------------------------------------- */
@@ -455,6 +497,9 @@ const struct op ops[] = {
     {"region_create with release", "mslot_region_create", NULL, run_region_released,
      finish_region_create, 0, false, true, 0},
     {"hold", "mslot_hold", enter, run_hold, finish_hold, 0, false, true, 0},
+    {"lease_take", "mslot_lease_take", prepare_lease, run_lease, finish_lease, 1, false, true, 0},
+    {"lease_take of several slots", "mslot_lease_take", prepare_lease, run_lease, finish_lease,
+     ROW_SLOTS, false, true, 0},
     {"txn_begin", "mslot_txn_begin", NULL, run_begin, finish_txn, 0, false, true, 0},
     ADD(mslot_txn_add, 0),
     ADD(mslot_txn_create, MSLOT_EDIT_CREATE),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "map/lease.h"
 
 #define HOST_PAGES 2u
 #define HOST_GPA UINT64_C(0x300000000)
@@ -120,6 +121,27 @@ static void holds(struct world *w)
 	SEALED(n = mslot_holders(w->map, holder, 4));
 	CHECK(n == (w->shape->held ? 3 : 1), "%zu holds", n);
 	SEALED(mslot_hold_put(hold));
+}
+
+static void leases(struct world *w)
+{
+	const struct mslot_span span = {.len_bytes = PAGE, .access = MSLOT_READ};
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct mslot_lease_holder holder;
+	struct mslot_lease *lease;
+	size_t n;
+
+	CHECK_OK(mslot_lease_take(snap, &span, "quiet", &lease));
+	SEALED((void)mslot_lease_iov(lease, &n));
+	CHECK(n == 1, "%zu segments", n);
+	SEALED(n = mslot_lease_holders(w->map, &holder, 1));
+	CHECK(n == 1, "%zu leases", n);
+	SEALED(mslot_lease_put(lease));
+	/* The common case: the thread has a block. */
+	SEALED(CHECK_OK(mslot_lease_take(snap, &span, "quiet", &lease)));
+	mslot_lease_put(lease);
+	mslot_leave(snap);
+	lease_thread_drop();
 }
 
 static void wait_for_now(struct world *w)
@@ -267,6 +289,7 @@ const struct quiet quiets[] = {
     {"mslot_thread_init", thread_init},
     {"mslot_enter mslot_leave", enter_and_leave},
     {"mslot_hold_snapshot mslot_hold_put mslot_holders", holds},
+    {"mslot_lease_iov mslot_lease_put mslot_lease_holders", leases},
     {"mslot_wait", wait_for_now},
     {"mslot_find mslot_find_hint mslot_find_id mslot_find_hva mslot_find_nearest "
      "mslot_slot_info_get "

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lease_wait.c - what waits for leases and what does not: mslot_wait() by kind of edit,
+ * release, commits with MSLOT_COMMIT_NOWAIT, mslot_map_destroy(), fork.
+ */
+#include "lease_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/perturb.h"
+#include "map/lease.h"
+
+#define KEY(n)                                                                                     \
+	(struct mslot_key)                                                                         \
+	{                                                                                          \
+		0, n                                                                               \
+	}
+
+/* A map with slot 1 at frames 16 to 31, from page 100 of its region, and slot 2 behind it. */
+struct scene {
+	struct mslot_map *map;
+	struct mslot_region *region, *other;
+	_Atomic unsigned int releases, other_releases;
+};
+
+static void scene_init(struct scene *s)
+{
+	s->map = make_map(NULL);
+	s->region = make_counted(HVA, &s->releases);
+	s->other = make_counted(OTHER_HVA, &s->other_releases);
+	put_slot(s->map, def_of(1, 16, 16, s->region, 100));
+	put_slot(s->map, def_of(2, 32, 16, s->region, 116));
+}
+
+static void scene_fini(struct scene *s)
+{
+	mslot_region_put(s->region);
+	mslot_region_put(s->other);
+	assert_int_equal(mslot_map_destroy(s->map), 0);
+	assert_int_equal(s->releases, 1);
+	assert_int_equal(s->other_releases, 1);
+}
+
+/* ---- Edits --------------------------------------------------------------- */
+
+static void split(struct scene *s, struct mslot_txn *txn)
+{
+	const struct mslot_part part[] = {{10, PAGES(18)}, {11, PAGES(21)}};
+
+	(void)s;
+	assert_int_equal(mslot_txn_split(txn, KEY(1), part, 2), 0);
+}
+
+static void merge(struct scene *s, struct mslot_txn *txn)
+{
+	const struct mslot_part part = {1, 0};
+
+	(void)s;
+	assert_int_equal(mslot_txn_merge(txn, KEY(2), &part, 1), 0);
+}
+
+static void set_flags(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	assert_int_equal(mslot_txn_set_flags(txn, KEY(1), MSLOT_READONLY | MSLOT_LOG_DIRTY), 0);
+}
+
+static void move(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	assert_int_equal(mslot_txn_move(txn, KEY(1), PAGES(200)), 0);
+}
+
+static void move_by_a_page(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	assert_int_equal(mslot_txn_move(txn, KEY(1), PAGES(15)), 0);
+}
+
+static void resize(struct mslot_txn *txn, uint64_t gfn, uint64_t npages)
+{
+	const struct mslot_range range = {PAGES(gfn), PAGES(npages)};
+
+	assert_int_equal(mslot_txn_resize(txn, KEY(1), range), 0);
+}
+
+static void grow(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	resize(txn, 10, 22);
+}
+
+/* The lease is on frames 20 to 23. */
+static void shrink_beside_it(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	resize(txn, 20, 4);
+}
+
+static void shrink_from_its_front(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	resize(txn, 21, 11);
+}
+
+static void shrink_from_its_end(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	resize(txn, 16, 7);
+}
+
+static void replace(struct scene *s, struct mslot_txn *txn)
+{
+	assert_int_equal(mslot_txn_replace(txn, KEY(1), s->other, PAGES(100)), 0);
+}
+
+static void replace_by_other_pages(struct scene *s, struct mslot_txn *txn)
+{
+	assert_int_equal(mslot_txn_replace(txn, KEY(1), s->region, PAGES(101)), 0);
+}
+
+static void delete (struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	assert_int_equal(mslot_txn_delete(txn, KEY(1)), 0);
+}
+
+static void delete_another(struct scene *s, struct mslot_txn *txn)
+{
+	(void)s;
+	assert_int_equal(mslot_txn_delete(txn, KEY(2)), 0);
+}
+
+static void rename_it(struct scene *s, struct mslot_txn *txn)
+{
+	const struct mslot_slot_def def = def_of(7, 16, 16, s->region, 100);
+
+	delete (s, txn);
+	assert_int_equal(mslot_txn_create(txn, &def), 1);
+}
+
+/* The same frames, half of them by a slot of other pages. */
+static void rebuild_half(struct scene *s, struct mslot_txn *txn)
+{
+	const struct mslot_slot_def def[] = {def_of(7, 16, 6, s->region, 100),
+					     def_of(8, 22, 10, s->other, 106)};
+
+	delete (s, txn);
+	assert_int_equal(mslot_txn_create(txn, &def[0]), 1);
+	assert_int_equal(mslot_txn_create(txn, &def[1]), 2);
+}
+
+static const struct {
+	const char *name;
+	void (*edit)(struct scene *s, struct mslot_txn *txn);
+	bool waits;
+} edits[] = {
+    {"split", split, false},
+    {"merge", merge, false},
+    {"flags", set_flags, false},
+    {"move", move, true},
+    {"move by a page", move_by_a_page, true},
+    {"grow", grow, false},
+    {"shrink beside it", shrink_beside_it, false},
+    {"shrink from its front", shrink_from_its_front, true},
+    {"shrink from its end", shrink_from_its_end, true},
+    {"replace", replace, true},
+    {"replace by other pages", replace_by_other_pages, true},
+    {"delete", delete, true},
+    {"delete another", delete_another, false},
+    {"rename", rename_it, false},
+    {"rebuild half", rebuild_half, true},
+};
+
+static int commit_nowait(struct mslot_txn *txn, struct mslot_commit_result *result)
+{
+	const struct mslot_commit_options opt = {.flags = MSLOT_COMMIT_NOWAIT};
+
+	return mslot_txn_commit(txn, &opt, result);
+}
+
+static uint32_t first_removed(struct mslot_map *map)
+{
+	struct mslot_lease_holder holder;
+
+	assert_int_equal(mslot_lease_holders(map, &holder, 1), 1);
+	assert_string_equal(holder.tag, "blocker");
+	return holder.removed;
+}
+
+static void an_edit_is_waited_for_if_it_takes_memory_away(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+		struct mslot_lease *lease;
+		struct mslot_txn *txn;
+		struct scene s;
+
+		scene_init(&s);
+		lease = lease_now(s.map, 20, 4, "blocker");
+		txn = begin(s.map);
+		edits[i].edit(&s, txn);
+		assert_int_equal(finish(txn, NULL), 0);
+		if (mslot_wait(s.map, 3, edits[i].waits ? 2000000 : -1) !=
+		    (edits[i].waits ? -ETIMEDOUT : 0))
+			fail_msg("%s", edits[i].name);
+		assert_int_equal(mslot_wait(s.map, 3, 0), edits[i].waits ? -ETIMEDOUT : 0);
+		/* What an earlier commit removed is nothing to this lease. */
+		assert_int_equal(mslot_wait(s.map, 2, -1), 0);
+		assert_int_equal(first_removed(s.map), edits[i].waits);
+		assert_int_equal((uintptr_t)mslot_lease_iov(lease, NULL)->iov_base,
+				 HVA + PAGES(104));
+		mslot_lease_put(lease);
+		assert_int_equal(mslot_wait(s.map, 3, -1), 0);
+		scene_fini(&s);
+	}
+}
+
+static void with_nowait_it_is_refused_instead(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+		struct mslot_commit_result result = {.failed_edit = 77};
+		struct mslot_lease *lease;
+		struct mslot_txn *txn;
+		struct scene s;
+
+		scene_init(&s);
+		lease = lease_now(s.map, 20, 4, "blocker");
+		txn = begin(s.map);
+		edits[i].edit(&s, txn);
+		if (commit_nowait(txn, &result) != (edits[i].waits ? -EBUSY : 0))
+			fail_msg("%s", edits[i].name);
+		assert_int_equal(result.generation, edits[i].waits ? 2 : 3);
+		assert_int_equal(generation_of(s.map), result.generation);
+		assert_int_equal(result.failed_edit, MSLOT_NO_EDIT);
+		mslot_lease_put(lease);
+		if (edits[i].waits) {
+			assert_true(result.reason[0] != '\0');
+			assert_int_equal(commit_nowait(txn, &result), 0);
+		}
+		assert_int_equal(mslot_wait(s.map, 3, -1), 0);
+		assert_int_equal(mslot_check_map(s.map, NULL), 0);
+		scene_fini(&s);
+	}
+}
+
+static int vetoes;
+
+static int veto(void *ctx, const struct mslot_diff *diff)
+{
+	(void)ctx;
+	(void)diff;
+	vetoes++;
+	return -EPERM;
+}
+
+/* After gpa_limit, before listeners; a lease already broken, or of another map, is nothing. */
+static void nowait_has_its_place_among_the_checks(void **state)
+{
+	static const struct mslot_listener_ops ops = {.prepare = veto};
+	struct mslot_listener *listener;
+	struct mslot_commit_options dry = {.flags = MSLOT_COMMIT_NOWAIT | MSLOT_COMMIT_DRY_RUN};
+	struct mslot_slot_def beyond;
+	struct mslot_lease *lease, *foreign;
+	struct mslot_map *other = make_map(NULL);
+	struct mslot_txn *txn;
+	struct scene s;
+
+	(void)state;
+	scene_init(&s);
+	put_slot(other, def_of(2, 32, 16, s.region, 116));
+	lease = lease_now(s.map, 20, 4, "blocker");
+	foreign = lease_now(other, 32, 4, "foreign");
+	txn = begin(s.map);
+	delete (&s, txn);
+	beyond = def_of(9, UINT64_C(1) << 40, 1, s.other, 0);
+	assert_int_equal(mslot_txn_create(txn, &beyond), 1);
+	assert_int_equal(commit_nowait(txn, NULL), -EINVAL);
+	mslot_txn_abort(txn);
+	assert_int_equal(mslot_listener_add(s.map, &ops, NULL, 0, &listener), 0);
+	txn = begin(s.map);
+	delete (&s, txn);
+	assert_int_equal(commit_nowait(txn, NULL), -EBUSY);
+	assert_int_equal(vetoes, 0);
+	assert_int_equal(mslot_txn_commit(txn, &dry, NULL), 0);
+	assert_int_equal(mslot_txn_commit(txn, NULL, NULL), -EPERM);
+	assert_int_equal(vetoes, 1);
+	assert_int_equal(mslot_listener_remove(listener), 0);
+	assert_int_equal(finish(txn, NULL), 0);
+	txn = begin(s.map);
+	delete_another(&s, txn);
+	assert_int_equal(commit_nowait(txn, NULL), 0);
+	mslot_lease_put(lease);
+	mslot_lease_put(foreign);
+	assert_int_equal(mslot_map_destroy(other), 0);
+	scene_fini(&s);
+}
+
+/* ---- Release ------------------------------------------------------------- */
+
+static void release_waits_for_the_put(void **state)
+{
+	(void)state;
+	for (unsigned int round = 0; round < 100; round++) {
+		struct mslot_map *map = make_map(NULL);
+		_Atomic unsigned int releases;
+		struct mslot_region *region = make_counted(HVA, &releases);
+		struct mslot_lease *lease[2];
+
+		put_slot(map, def_of(1, 16, 8, region, 0));
+		put_slot(map, def_of(2, 24, 8, region, 20));
+		mslot_region_put(region);
+		lease[0] = lease_now(map, 16, 1, "first");
+		lease[1] = lease_now(map, 20, 8, "second");
+		drop_slot(map, 1);
+		drop_slot(map, 2);
+		assert_int_equal(mslot_wait(map, 4, round % 3 ? 0 : 1000000), -ETIMEDOUT);
+		assert_int_equal(releases, 0);
+		mslot_lease_put(lease[round % 2]);
+		assert_int_equal(mslot_wait(map, 4, 0), -ETIMEDOUT);
+		assert_int_equal(releases, 0);
+		mslot_lease_put(lease[!(round % 2)]);
+		assert_int_equal(mslot_wait(map, 4, -1), 0);
+		assert_int_equal(releases, 1);
+		assert_int_equal(mslot_map_destroy(map), 0);
+		assert_int_equal(releases, 1);
+	}
+}
+
+/* The reclaimer alone: nobody waits. */
+static void the_last_put_has_the_region_released(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	_Atomic unsigned int releases;
+	struct mslot_region *region = make_counted(HVA, &releases);
+	struct mslot_lease *lease;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	mslot_region_put(region);
+	lease = lease_now(map, 16, 1, "alone");
+	drop_slot(map, 1);
+	/* Until it is parked and a scan has watched the lease. */
+	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
+	mslot_lease_put(lease);
+	/* The test's timeout ends it otherwise. */
+	while (!releases)
+		(void)sched_yield();
+	assert_int_equal(releases, 1);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+static void a_lease_that_was_put_delays_nothing(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	scene_init(&s);
+	mslot_lease_put(lease_now(s.map, 16, 32, "gone"));
+	drop_slot(s.map, 1);
+	assert_int_equal(mslot_wait(s.map, 3, -1), 0);
+	scene_fini(&s);
+}
+
+/* Its struct may not be used again while a record names it. */
+static void a_region_without_callback_is_kept_as_well(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	struct mslot_region *region = make_region(HVA, 8), *fresh;
+	struct mslot_lease_holder holder;
+	struct mslot_lease *lease;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	mslot_region_put(region);
+	lease = lease_now(map, 16, 1, "no callback");
+	drop_slot(map, 1);
+	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
+	for (unsigned int i = 0; i < 64; i++) {
+		fresh = make_region(HVA, 8);
+		assert_ptr_not_equal(fresh, region);
+		put_slot(map, def_of(1, 16, 8, fresh, 0));
+		assert_int_equal(mslot_lease_holders(map, &holder, 1), 1);
+		assert_int_equal(holder.removed, 1);
+		drop_slot(map, 1);
+		mslot_region_put(fresh);
+	}
+	mslot_lease_put(lease);
+	assert_int_equal(mslot_wait(map, generation_of(map), -1), 0);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+static void one_map_does_not_wait_for_leases_of_another(void **state)
+{
+	struct mslot_map *map[2];
+	_Atomic unsigned int releases;
+	struct mslot_region *region = make_counted(HVA, &releases);
+	struct mslot_lease *lease;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		map[i] = make_map(NULL);
+		put_slot(map[i], def_of(1, 16, 8, region, 0));
+	}
+	mslot_region_put(region);
+	lease = lease_now(map[1], 16, 8, "of the second");
+	drop_slot(map[0], 1);
+	assert_int_equal(mslot_wait(map[0], 2, -1), 0);
+	drop_slot(map[1], 1);
+	assert_int_equal(mslot_wait(map[1], 2, 0), -ETIMEDOUT);
+	assert_int_equal(mslot_wait(map[0], 2, 0), 0);
+	assert_int_equal(releases, 0);
+	assert_int_equal(mslot_map_destroy(map[1]), -EBUSY);
+	assert_int_equal(mslot_map_destroy(map[0]), 0);
+	assert_int_equal(releases, 0);
+	mslot_lease_put(lease);
+	assert_int_equal(mslot_map_destroy(map[1]), 0);
+	assert_int_equal(releases, 1);
+}
+
+static void destroy_is_refused_while_a_lease_exists(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	_Atomic unsigned int releases;
+	struct mslot_region *region = make_counted(HVA, &releases);
+	struct mslot_slot_def def = def_of(1, 16, 8, region, 0);
+	struct mslot_lease *lease;
+
+	(void)state;
+	put_slot(map, def);
+	lease = lease_now(map, 16, 8, "still here");
+	assert_int_equal(mslot_map_destroy(map), -EBUSY);
+	expect_slots(map, &def, 1);
+	mslot_region_put(region);
+	mslot_lease_put(lease);
+	assert_int_equal(releases, 0);
+	assert_int_equal(mslot_map_destroy(map), 0);
+	assert_int_equal(releases, 1);
+}
+
+/* ---- Another thread puts ------------------------------------------------- */
+
+struct putter {
+	struct mslot_map *map;
+	struct mslot_lease *lease;
+	_Atomic(struct mslot_lease *) shown;
+	_Atomic unsigned int *releases;
+};
+
+static atomic_bool looked;
+
+static void note_look(enum perturb_point point)
+{
+	if (point == PERTURB_WAIT_LOOKED)
+		atomic_store(&looked, true);
+}
+
+/* As soon as a wait has looked in vain. */
+static void *put_later(void *arg)
+{
+	struct putter *p = arg;
+
+	while (!atomic_load(&looked))
+		(void)sched_yield();
+	assert_int_equal(*p->releases, 0);
+	mslot_lease_put(p->lease);
+	return NULL;
+}
+
+static void a_wait_sleeps_until_the_put(void **state)
+{
+	(void)state;
+	for (unsigned int round = 0; round < 20; round++) {
+		struct mslot_map *map = make_map(NULL);
+		_Atomic unsigned int releases;
+		struct mslot_region *region = make_counted(HVA, &releases);
+		struct putter p = {.map = map, .releases = &releases};
+		pthread_t thread;
+
+		put_slot(map, def_of(1, 16, 8, region, 0));
+		mslot_region_put(region);
+		p.lease = lease_now(map, 16, 8, "later");
+		drop_slot(map, 1);
+		atomic_store(&looked, false);
+		perturb_hook = note_look;
+		assert_int_equal(pthread_create(&thread, NULL, put_later, &p), 0);
+		assert_int_equal(mslot_wait(map, 2, round % 2 ? -1 : INT64_C(60000000000)), 0);
+		assert_int_equal(releases, 1);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		perturb_hook = NULL;
+		assert_int_equal(mslot_map_destroy(map), 0);
+	}
+}
+
+/* ---- Fork ---------------------------------------------------------------- */
+
+#define CHILD_CHECK(cond)                                                                          \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			_exit(__LINE__ & 0x7f ? __LINE__ & 0x7f : 1);                              \
+	} while (0)
+
+static void *take_one_lease(void *arg)
+{
+	struct putter *p = arg;
+
+	atomic_store(&p->shown, lease_now(p->map, 20, 1, "of a thread"));
+	(void)pause(); /* until the process ends or the thread is cancelled */
+	return NULL;
+}
+
+static void use_in_child(struct mslot_map *map, struct mslot_lease **lease,
+			 const _Atomic unsigned int *releases)
+{
+	const struct mslot_span span = span_of(PAGES(16), PAGES(1), MSLOT_READ);
+	const struct mslot_snapshot *snap;
+	struct mslot_lease *more;
+
+	(void)alarm(40);
+	CHILD_CHECK(mslot_lease_holders(map, NULL, 0) == 2);
+	CHILD_CHECK(mslot_wait(map, 2, 0) == -ETIMEDOUT);
+	mslot_lease_put(lease[0]);
+	CHILD_CHECK(mslot_wait(map, 2, 1000000) == -ETIMEDOUT);
+	CHILD_CHECK(*releases == 0);
+	/* Of a thread that the child does not have. */
+	mslot_lease_put(lease[1]);
+	CHILD_CHECK(mslot_wait(map, 2, -1) == 0);
+	CHILD_CHECK(*releases == 1);
+	snap = mslot_enter(map);
+	CHILD_CHECK(mslot_lease_take(snap, &span, NULL, &more) == -ENOENT);
+	mslot_leave(snap);
+	CHILD_CHECK(mslot_map_destroy(map) == 0);
+	lease_thread_drop();
+	_exit(0);
+}
+
+static void a_child_has_the_leases_and_may_put_them(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	_Atomic unsigned int releases;
+	struct mslot_region *region = make_counted(HVA, &releases);
+	struct putter p = {.map = map};
+	struct mslot_lease *lease[2];
+	pthread_t thread;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	mslot_region_put(region);
+	lease[0] = lease_now(map, 16, 8, "forked");
+	assert_int_equal(pthread_create(&thread, NULL, take_one_lease, &p), 0);
+	while (!(lease[1] = atomic_load(&p.shown)))
+		(void)sched_yield();
+	drop_slot(map, 1);
+	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		use_in_child(map, lease, &releases);
+	mslot_lease_put(lease[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the child ended with status %#x", (unsigned int)status);
+	assert_int_equal(releases, 0);
+	assert_int_equal(mslot_wait(map, 2, 0), -ETIMEDOUT);
+	mslot_lease_put(lease[1]);
+	assert_int_equal(mslot_wait(map, 2, -1), 0);
+	assert_int_equal(releases, 1);
+	assert_int_equal(pthread_cancel(thread), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_edit_is_waited_for_if_it_takes_memory_away),
+	    cmocka_unit_test(with_nowait_it_is_refused_instead),
+	    cmocka_unit_test(nowait_has_its_place_among_the_checks),
+	    cmocka_unit_test(release_waits_for_the_put),
+	    cmocka_unit_test(the_last_put_has_the_region_released),
+	    cmocka_unit_test(a_lease_that_was_put_delays_nothing),
+	    cmocka_unit_test(a_region_without_callback_is_kept_as_well),
+	    cmocka_unit_test(one_map_does_not_wait_for_leases_of_another),
+	    cmocka_unit_test(destroy_is_refused_while_a_lease_exists),
+	    cmocka_unit_test(a_wait_sleeps_until_the_put),
+	    cmocka_unit_test(a_child_has_the_leases_and_may_put_them),
+	};
+
+	return cmocka_run_group_tests_name("lease_wait", tests, NULL, NULL);
+}
