@@ -25,12 +25,12 @@
  * W4: below the limit of retired memory a commit never waits for readers.
  * W5: retired memory is bounded by retired_limit_bytes plus one commit; what holds
  *   pin comes on top.
+ * L1: the memory of a lease stays until the lease is put, whatever is committed meanwhile.
+ * L2: a region is released exactly once, when no reader, hold, lease or map can reach it.
  * D1: a write to a page whose logging is on is reported at least once by a harvest that
  *   completes later, whatever becomes of the slot, and to each consumer.
  * D2: a page reported clean holds no unreported write that completed before the harvest
  *   began.
- * L1: the memory of a lease stays until the lease is put, whatever is committed meanwhile.
- * L2: a region is released exactly once, when no reader, hold, lease or map can reach it.
  *
  * The child of a fork may go on using its copy of every map. A child of a fork made inside
  * a read section or in a listener callback may only exec or exit.

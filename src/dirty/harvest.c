@@ -13,7 +13,9 @@
  *                                 the next harvest; in this one it is by the mark of its take
  *                                 or of the harvest before. So a lease in use is in each
  *   fan-out to all sets           one consumer's harvest hides nothing from another
- * Clean extents need none of this: what was complete when the call began had been marked.
+ * Clean extents need none of this: what was complete when the call began had been marked. But
+ * where logging has begun since somebody last waited, sections from before may still store to
+ * pages of new extents and mark elsewhere, or nowhere: then the grace period is due even so.
  */
 #include <errno.h>
 
@@ -55,7 +57,8 @@ void harvest_run(struct harvest *h)
 {
 	struct log_extent *extent;
 
-	if (!h->marked)
+	/* Acquire: pairs with the store in commit_publish(). */
+	if (!h->marked && !atomic_load_explicit(&h->map->log.begun, memory_order_acquire))
 		return;
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_swap(extent);
