@@ -122,6 +122,8 @@ struct mslot_map_stats {
 	uint64_t listeners;       /* listeners that exist */
 	uint64_t leases;          /* leases that are not put */
 	uint64_t vcpus;           /* vCPUs that exist */
+	uint64_t log_bytes;       /* dirty bitmaps, each once, of all that is reachable or held:
+				   * address space, of which clean parts take no memory */
 };
 
 /*

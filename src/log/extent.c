@@ -7,6 +7,19 @@
 #include "base/alloc.h"
 #include "log/extent.h"
 
+/* Two's complement: `bytes` may be minus so many. */
+static void account(const struct log_extent *extent, uint64_t bytes)
+{
+	/* Relaxed: a number to be looked at; the writer mutex orders what a reader of it knows. */
+	if (extent->tally)
+		atomic_fetch_add_explicit(extent->tally, bytes, memory_order_relaxed);
+}
+
+static uint64_t set_bytes(const struct log_extent *extent)
+{
+	return sizeof(struct log_set) + 2 * log_bits_bytes(extent->npages);
+}
+
 static void set_free(struct log_set *set)
 {
 	if (!set)
@@ -34,6 +47,7 @@ static void extent_free(struct log_extent *extent)
 {
 	uint32_t i;
 
+	account(extent, 0 - log_extent_bytes(extent));
 	for (i = 0; i < LOG_SETS; i++)
 		set_free(log_extent_set(extent, i));
 	mem_free(atomic_load_explicit(&extent->ringed, memory_order_relaxed));
@@ -51,6 +65,7 @@ static int add_set(struct log_extent *extent, uint32_t i, const struct log_wants
 		return -ENOMEM;
 	if (wants->fill >> i & 1)
 		log_bits_set_range(set->fresh, first - extent->first, npages);
+	account(extent, set_bytes(extent));
 	/* Release: the set's bitmaps. Pairs with log_extent_set(). */
 	atomic_store_explicit(&extent->sets[i], set, memory_order_release);
 	return 0;
@@ -75,6 +90,7 @@ int log_extent_equip(struct log_extent *extent, const struct log_wants *wants, u
 		ringed = log_bits_create(extent->npages);
 		if (!ringed)
 			return -ENOMEM;
+		account(extent, log_bits_bytes(extent->npages));
 		/* Release: that it is clear. Pairs with the load of whoever pushes. */
 		atomic_store_explicit(&extent->ringed, ringed, memory_order_release);
 	}
@@ -85,6 +101,8 @@ void log_extent_drop_set(struct log_extent *extent, uint32_t consumer)
 {
 	struct log_set *set = log_extent_set(extent, consumer);
 
+	if (set)
+		account(extent, 0 - set_bytes(extent));
 	/* Relaxed: whoever looks at other consumers' sets has one of the locks. */
 	atomic_store_explicit(&extent->sets[consumer], NULL, memory_order_relaxed);
 	set_free(set);
@@ -102,6 +120,9 @@ int log_extent_create(uint64_t first, uint64_t npages, const struct log_wants *w
 		return -ENOMEM;
 	extent->first = first;
 	extent->npages = npages;
+	extent->tally = wants->tally;
+	/* Also where one of its bitmaps cannot be had: extent_free() takes all of it back. */
+	account(extent, log_extent_bytes(extent));
 	atomic_init(&extent->refs, 1);
 	live = log_bits_create(npages);
 	atomic_init(&extent->live, live);
@@ -135,7 +156,7 @@ uint64_t log_extent_bytes(const struct log_extent *extent)
 
 	for (i = 0; i < LOG_SETS; i++)
 		if (log_extent_set(extent, i))
-			bytes += sizeof(struct log_set) + 2 * log_bits_bytes(extent->npages);
+			bytes += set_bytes(extent);
 	if (atomic_load_explicit(&extent->ringed, memory_order_relaxed))
 		bytes += log_bits_bytes(extent->npages);
 	return bytes;

@@ -53,7 +53,8 @@ struct log_set {
 };
 
 struct log_extent {
-	uint64_t first, npages; /* region pages */
+	uint64_t first, npages;  /* region pages */
+	_Atomic uint64_t *tally; /* has log_extent_bytes() of it in its sum; NULL: nobody counts */
 	_Atomic(struct log_bits *) live;
 	struct log_bits *spare; /* harvest lock */
 	_Atomic uint64_t refs;
@@ -84,7 +85,8 @@ struct log_view {
 struct log_wants {
 	uint32_t sets; /* bit i: consumer i */
 	uint32_t fill;
-	bool ring; /* `ringed` must exist */
+	bool ring;               /* `ringed` must exist */
+	_Atomic uint64_t *tally; /* sum of the bytes of all extents; outlives them; or NULL */
 };
 
 /* ---- Views (view.c). The caller serialises. ---- */

@@ -33,7 +33,11 @@ struct log_wants logging_wants(const struct mslot_map *map, uint32_t space, uint
 			       uint64_t npages, uint32_t flags)
 {
 	const struct map_log *log = &map->log;
-	struct log_wants wants = {.ring = log->rings};
+	/* Bytes may be counted through a map that is const to the caller. */
+	struct log_wants wants = {
+	    .ring = log->rings,
+	    .tally = (_Atomic uint64_t *)(uintptr_t)&log->bytes,
+	};
 	const struct log_range *range;
 	size_t i;
 

@@ -45,6 +45,8 @@ struct map_log {
 	bool rings;               /* vCPUs have rings */
 	_Atomic uint64_t nfinals; /* final harvests that exist */
 
+	_Atomic uint64_t bytes; /* of all extents, those of older snapshots too */
+
 	/* Generation of the last commit that began to log pages; 0 when all is noted. */
 	_Atomic uint64_t begun;
 };

@@ -320,6 +320,7 @@ int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
 	    .holds = mslot_holders(map, NULL, 0),
 	    .leases = lease_count(map),
 	    .vcpus = map_nvcpus(map),
+	    .log_bytes = atomic_load_explicit(&map->log.bytes, memory_order_relaxed),
 	};
 	map_unlock(map);
 	return 0;

@@ -657,6 +657,42 @@ static void a_shared_extent_is_harvested_once(void **state)
 }
 
 /* A set goes with its consumer: the next one of that number begins clean. */
+static uint64_t log_bytes(struct mslot_map *map)
+{
+	struct mslot_map_stats stats;
+
+	assert_int_equal(mslot_map_stats_get(map, &stats), 0);
+	return stats.log_bytes;
+}
+
+/* Bitmaps count once, however many slots show them, and until the last reader is gone. */
+static void bytes_of_bitmaps_are_counted_once(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_part part = {.id = 2, .gpa = PAGES(64)};
+	const struct mslot_edit split = {
+	    .kind = MSLOT_EDIT_SPLIT, .def.key = {0, 1}, .parts = &part, .nparts = 1};
+	const uint64_t bitmap = BIG_PAGES / 8;
+	struct mslot_dirty *dirty;
+	struct mslot_hold *hold;
+	uint64_t one;
+
+	put(f, 1, 0, BIG_PAGES, 0);
+	assert_int_equal(log_bytes(f->map), 0);
+	dirty = consumer(f->map);
+	one = log_bytes(f->map);
+	assert_in_range(one, 4 * bitmap, 4 * bitmap + bitmap / 10);
+	/* In two parts, the same bits. */
+	assert_int_equal(commit_edits(f->map, &split, 1, NULL), 0);
+	assert_int_equal(log_bytes(f->map), one);
+	hold = hold_now(f->map, NULL);
+	assert_int_equal(mslot_dirty_destroy(dirty), 0);
+	assert_int_equal(log_bytes(f->map), one);
+	mslot_hold_put(hold);
+	assert_int_equal(mslot_wait(f->map, 4, -1), 0);
+	assert_int_equal(log_bytes(f->map), 0);
+}
+
 static void a_number_is_reused_clean(void **state)
 {
 	struct fixture *f = *state;
@@ -707,6 +743,7 @@ int main(void)
 	    CASE(bits_follow_the_memory),
 	    CASE(a_shared_extent_is_harvested_once),
 	    CASE(a_number_is_reused_clean),
+	    CASE(bytes_of_bitmaps_are_counted_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

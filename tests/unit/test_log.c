@@ -272,7 +272,8 @@ static void marks_reach_every_set(void **state)
 /* An extent that is kept gets the sets that it lacks, filled where the view has pages. */
 static void kept_extents_are_equipped(void **state)
 {
-	const struct log_wants none = {.sets = 0},
+	_Atomic uint64_t tally = 5;
+	const struct log_wants none = {.sets = 0, .tally = &tally},
 			       more = {.sets = 1u << 5, .fill = 1u << 5, .ring = true};
 	struct log_view *first = NULL, *second = NULL;
 	const struct log_view *old;
@@ -284,6 +285,7 @@ static void kept_extents_are_equipped(void **state)
 	assert_int_equal(log_view_create(0, 1000, NULL, 0, &none, &first, &added), 0);
 	extent = first->pieces[0].extent;
 	before = log_extent_bytes(extent);
+	assert_int_equal(tally, 5 + before);
 	old = first;
 	added = false;
 	assert_int_equal(log_view_create(10, 90, &old, 1, &more, &second, &added), 0);
@@ -293,20 +295,29 @@ static void kept_extents_are_equipped(void **state)
 	assert_int_equal(log_bits_next_set(log_extent_set(extent, 5)->fresh, 0, 1000), 10);
 	assert_int_equal(log_bits_next_clear(log_extent_set(extent, 5)->fresh, 10, 1000), 100);
 	assert_true(log_extent_bytes(extent) >= before + 3 * log_bits_bytes(1000));
+	assert_int_equal(tally, 5 + log_extent_bytes(extent));
+	log_extent_drop_set(extent, 4);
+	assert_int_equal(tally, 5 + log_extent_bytes(extent));
+	log_extent_drop_set(extent, 5);
+	assert_int_equal(tally, 5 + before + log_bits_bytes(1000));
 	log_view_destroy(first);
 	log_view_destroy(second);
+	assert_int_equal(tally, 5);
 }
 
 /* No memory: nothing is left, nothing is changed. */
 static void every_allocation_fails(void **state)
 {
 	const struct log_wants wants = {.sets = 3, .ring = true};
+	_Atomic uint64_t tally = 0;
+	struct log_wants counted = two;
 	struct log_view *whole, *out;
 	const struct log_view *old;
 	bool added;
 	int err;
 
 	(void)state;
+	counted.tally = &tally;
 	whole = view_of(10, 100, NULL, 0, &added);
 	old = whole;
 	for (uint64_t n = 1;; n++) {
@@ -314,10 +325,11 @@ static void every_allocation_fails(void **state)
 
 		out = NULL;
 		alloc_fail_at(n, 0);
-		err = log_view_create(0, 200, &old, 1, &two, &out, &added);
+		err = log_view_create(0, 200, &old, 1, &counted, &out, &added);
 		alloc_fail_at(0, 0);
 		if (!err)
 			break;
+		assert_int_equal(tally, 0);
 		assert_int_equal(err, -ENOMEM);
 		assert_null(out);
 		assert_int_equal(alloc_live(), live);
