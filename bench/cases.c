@@ -2,7 +2,10 @@
 /* cases.c - the list of cases and what each needs of an engine; see cases.h. */
 #include "cases.h"
 
+#include "dirty.h"
+
 #define NS "ns/op"
+#define US "us"
 
 bool case_has_find(const struct engine *e)
 {
@@ -228,6 +231,66 @@ const struct bench_case bench_cases[] = {
      .flags = CASE_BARE,
      .offered = case_has_insert,
      .run = case_bare_call},
+    {.name = "lease",
+     .what = "take and put a lease of one page, each thread's time",
+     .unit = NS,
+     .flags = CASE_DIRTY,
+     .group = dirty_lease,
+     .npoints = DIRTY_LEASE_POINTS},
+    {.name = "mark-store",
+     .what = "an atomic store of 8 bytes and its mark",
+     .unit = NS,
+     .flags = CASE_DIRTY,
+     .group = dirty_mark_store,
+     .npoints = DIRTY_MARK_POINTS},
+    {.name = "mark-page",
+     .what = "the mark of a page",
+     .unit = NS,
+     .flags = CASE_DIRTY,
+     .group = dirty_mark_page,
+     .npoints = DIRTY_MARK_POINTS},
+    {.name = "mark-write",
+     .what = "a copy of 4 KiB and its mark",
+     .unit = NS,
+     .flags = CASE_DIRTY,
+     .group = dirty_mark_write,
+     .npoints = DIRTY_MARK_POINTS},
+    {.name = "harvest-get",
+     .what = "KVM_GET_DIRTY_LOG, which clears",
+     .unit = US,
+     .flags = CASE_DIRTY,
+     .group = dirty_harvest_get,
+     .npoints = DIRTY_HARVEST_POINTS},
+    {.name = "harvest-keep",
+     .what = "KVM_GET_DIRTY_LOG with manual protection",
+     .unit = US,
+     .flags = CASE_DIRTY,
+     .group = dirty_harvest_keep,
+     .npoints = DIRTY_HARVEST_POINTS},
+    {.name = "harvest-clear",
+     .what = "KVM_CLEAR_DIRTY_LOG of all that is dirty",
+     .unit = US,
+     .flags = CASE_DIRTY,
+     .group = dirty_harvest_clear,
+     .npoints = DIRTY_HARVEST_POINTS},
+    {.name = "harvest-batch",
+     .what = "a harvest of a consumer and its acknowledgement",
+     .unit = US,
+     .flags = CASE_DIRTY,
+     .group = dirty_harvest_batch,
+     .npoints = DIRTY_HARVEST_POINTS},
+    {.name = "log-bytes",
+     .what = "address space of dirty bitmaps, for a GiB of a slot",
+     .unit = "bytes",
+     .flags = CASE_DIRTY,
+     .group = dirty_log_bytes,
+     .npoints = DIRTY_MEMORY_POINTS},
+    {.name = "log-resident",
+     .what = "memory of them after 1 % of the pages were dirty, for a GiB",
+     .unit = "bytes",
+     .flags = CASE_DIRTY,
+     .group = dirty_log_resident,
+     .npoints = DIRTY_MEMORY_POINTS},
 };
 
 const size_t bench_ncases = sizeof(bench_cases) / sizeof(bench_cases[0]);

@@ -53,6 +53,18 @@ enum bench_outcome case_concurrent_rw(struct bench_subject *s, double value[2]);
 enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2]);
 enum bench_outcome case_move_active(struct bench_subject *s, double value[2]);
 
+/* dirty_lease.c, dirty_mark.c, dirty_harvest.c, dirty_memory.c: of the group "dirty" */
+int dirty_lease(const struct bench_group *g);
+int dirty_mark_store(const struct bench_group *g);
+int dirty_mark_page(const struct bench_group *g);
+int dirty_mark_write(const struct bench_group *g);
+int dirty_harvest_get(const struct bench_group *g);
+int dirty_harvest_keep(const struct bench_group *g);
+int dirty_harvest_clear(const struct bench_group *g);
+int dirty_harvest_batch(const struct bench_group *g);
+int dirty_log_bytes(const struct bench_group *g);
+int dirty_log_resident(const struct bench_group *g);
+
 /* The slot that is moved. */
 size_t case_moved_slot(const struct bench_subject *s);
 

@@ -2,7 +2,6 @@
 /* runner.c - repetitions, engine by engine, and what becomes of their values; see runner.h. */
 #include "runner.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,14 +196,13 @@ static void turn_end(struct turn *t)
 	free(t->value[1]);
 }
 
-/* Where an engine wants that, this thread goes to CPU 0; *all: where it was. */
-static bool go_to_first_cpu(const struct engine *engine, cpu_set_t *all)
+bool bench_go_to_first_cpu(cpu_set_t *all)
 {
 	cpu_set_t first;
 
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
-	return engine->first_cpu && sched_getaffinity(0, sizeof(*all), all) == 0 &&
+	return sched_getaffinity(0, sizeof(*all), all) == 0 &&
 	       sched_setaffinity(0, sizeof(first), &first) == 0;
 }
 
@@ -213,7 +211,7 @@ static enum bench_outcome work(struct run *r, struct turn *t, double value[2])
 {
 	enum bench_outcome outcome = BENCH_OK;
 	cpu_set_t all;
-	const bool pinned = go_to_first_cpu(t->s.engine, &all);
+	const bool pinned = t->s.engine->first_cpu && bench_go_to_first_cpu(&all);
 	uint64_t begin;
 
 	if (t->s.repetition > 0 && t->elapsed_ns < BENCH_WARM_NS && t->wanted > 1)
@@ -359,8 +357,11 @@ static int run_with_sets(struct run *r)
 static int run_case(struct run *r)
 {
 	const struct bench_plan *const plan = r->plan;
+	const struct bench_group g = {r->c, r->sink, plan->repetitions, r->why, &r->done, r->total};
 	int ret = 0;
 
+	if (r->c->group != NULL)
+		return r->c->group(&g);
 	r->layout = LAYOUT_RANDOM;
 	r->slots = 0;
 	if ((r->c->flags & CASE_BARE) != 0)
@@ -382,8 +383,12 @@ int bench_run(const struct bench_plan *plan, const struct bench_sink *sink, char
 
 	for (size_t i = 0; i < plan->ncases; i++) {
 		const bool bare = (plan->cases[i]->flags & CASE_BARE) != 0;
+		const size_t npoints = plan->cases[i]->npoints;
 
-		r.total += (bare ? 1 : plan->nlayouts * plan->nslots) * (plan->repetitions + 1);
+		r.total += (npoints > 0 ? npoints
+			    : bare      ? 1
+					: plan->nlayouts * plan->nslots) *
+			   (plan->repetitions + 1);
 	}
 	for (size_t i = 0; i < plan->ncases && ret == 0; i++) {
 		r.c = plan->cases[i];

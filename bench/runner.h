@@ -14,6 +14,8 @@
 #ifndef MSLOT_BENCH_RUNNER_H
 #define MSLOT_BENCH_RUNNER_H
 
+#include <sched.h>
+
 #include "engines/engines.h"
 #include "layout.h"
 #include "rng.h"
@@ -52,6 +54,9 @@ enum bench_outcome { BENCH_OK, BENCH_SKIPPED, BENCH_FAILED };
 #define CASE_2021 (1u << 5)    /* of the group "table2021" */
 #define CASE_QUICK (1u << 6)   /* measured where no case is named */
 #define CASE_THREADS (1u << 7) /* of two threads at once; CASE_EDITS: one of them edits */
+#define CASE_DIRTY (1u << 8)   /* of the group "dirty": has engines and sizes of its own */
+
+struct bench_group;
 
 struct bench_case {
 	const char *name;
@@ -62,6 +67,9 @@ struct bench_case {
 	unsigned int flags;
 	bool (*offered)(const struct engine *engine);
 	enum bench_outcome (*run)(struct bench_subject *s, double value[2]);
+	/* CASE_DIRTY: instead of the two above. Takes all turns of `npoints` tables' points. */
+	int (*group)(const struct bench_group *g);
+	size_t npoints;
 };
 
 extern const struct bench_case bench_cases[];
@@ -72,6 +80,7 @@ struct bench_row {
 	const char *what;
 	const char *engine;
 	const char *layout;
+	const char *axis; /* what `slots` counts, in small letters; NULL: slots */
 	uint64_t slots;
 	double value; /* median */
 	double min;
@@ -101,6 +110,16 @@ struct bench_plan {
 	unsigned int repetitions;
 };
 
+/* A case that takes its turns itself: see dirty.h. */
+struct bench_group {
+	const struct bench_case *c;
+	const struct bench_sink *sink;
+	unsigned int repetitions;
+	char *why;      /* as in bench_run() */
+	uint64_t *done; /* repetitions of points, for progress */
+	uint64_t total;
+};
+
 /* The reason why an engine has no part in a case for which it lacks functions. */
 extern const char bench_not_offered[];
 
@@ -115,6 +134,9 @@ void bench_floor(size_t which, struct bench_row *row, unsigned int repetitions);
 
 /* Median, lowest and highest of n > 0 values, which are sorted. */
 void bench_summarize(struct bench_row *row, double *value, size_t n);
+
+/* This thread to CPU 0, if it may run there; *all: where it was. */
+bool bench_go_to_first_cpu(cpu_set_t *all);
 
 /* ---- For the cases ----------------------------------------------------------- */
 

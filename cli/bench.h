@@ -10,7 +10,7 @@
 #include "progress.h"
 
 #define BENCH_VERB "bench"
-#define BENCH_MAX_LIST 32u /* entries of --slots and the like, cases, engines */
+#define BENCH_MAX_LIST 64u /* entries of --slots and the like, cases, engines */
 
 struct bench_options {
 	const struct bench_case *cases[BENCH_MAX_LIST];
@@ -24,6 +24,7 @@ struct bench_options {
 	unsigned int repetitions;
 	bool json;
 	bool table2021; /* nothing but that group was asked for */
+	bool maps;      /* a case was that is not of the group "dirty" */
 	const char *svg;
 };
 
@@ -61,6 +62,9 @@ int bench_svg_try(const char *path);
  * no file that was not there before.
  */
 int bench_svg(const struct bench_output *out);
+
+/* What the numbers of a row's `slots` are, in small letters. */
+const char *bench_axis(const struct bench_row *row);
 
 /* Position of a row's engine in bench_engines[]. */
 size_t bench_engine_index(const char *name);

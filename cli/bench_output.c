@@ -25,6 +25,11 @@ const char *bench_version(const struct engine *engine)
 	return engine->version != NULL ? engine->version() : "mslot " MSLOT_CLI_VERSION;
 }
 
+const char *bench_axis(const struct bench_row *row)
+{
+	return row->axis != NULL ? row->axis : "slots";
+}
+
 size_t bench_engine_index(const char *name)
 {
 	size_t i = 0;
@@ -43,7 +48,7 @@ static void json_begin_row(struct json *j, const struct bench_row *row)
 	json_text(j, "case", row->name);
 	json_text(j, "engine", row->engine);
 	json_text(j, "layout", row->layout);
-	json_count(j, "slots", row->slots);
+	json_count(j, bench_axis(row), row->slots);
 }
 
 static void json_row(const struct bench_row *row)
@@ -172,22 +177,23 @@ static void print_notes(const struct bench_output *out, size_t from)
 		if (!in_table(first, r))
 			continue;
 		if (r->why != NULL && strcmp(r->why, bench_not_offered) != 0)
-			printf("no row of %s at %llu slots: %s\n", r->row.engine,
-			       (unsigned long long)r->row.slots, r->why);
+			printf("no row of %s at %llu %s: %s\n", r->row.engine,
+			       (unsigned long long)r->row.slots, bench_axis(&r->row), r->why);
 		else if (r->why == NULL && r->row.repetitions < out->o->repetitions &&
 			 strcmp(r->row.unit, "bytes") != 0 && last != r->row.engine)
-			printf("%s at %llu slots: only %u repetitions\n", last = r->row.engine,
-			       (unsigned long long)r->row.slots, r->row.repetitions);
+			printf("%s at %llu %s: only %u repetitions\n", last = r->row.engine,
+			       (unsigned long long)r->row.slots, bench_axis(&r->row),
+			       r->row.repetitions);
 	}
 }
 
 static void print_table(const struct bench_output *out, size_t from)
 {
-	static const struct table_column column[] = {
-	    {"slots", 1}, {"engine", 0},  {"median", 1},   {"min", 1},
-	    {"max", 1},   {"x floor", 1}, {"vs mslot", 1},
-	};
 	const struct bench_row *const head = &out->result[from].row;
+	const struct table_column column[] = {
+	    {bench_axis(head), 1}, {"engine", 0},   {"median", 1}, {"min", 1}, {"max", 1},
+	    {"x floor", 1},        {"vs mslot", 1},
+	};
 	uint64_t slots = UINT64_MAX;
 	struct table t;
 
@@ -381,9 +387,9 @@ void bench_output_begin(struct bench_output *out, const struct bench_options *o)
 {
 	*out = (struct bench_output){.o = o};
 	progress_init(&out->progress);
-	if (!o->json)
+	if (!o->json && o->maps)
 		print_engines(o);
-	for (size_t i = 0; i < o->nengines && o->json; i++)
+	for (size_t i = 0; i < o->nengines && o->json && o->maps; i++)
 		json_engine(o->engine[i]);
 	for (size_t i = 0; i < bench_nfloors; i++) {
 		struct bench_row row;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dirty.h - turns of the cases of `mslot bench dirty`, whose engines are in
+ * engines/dirty_engines.h.
+ *
+ * As in runner.h all engines of a point (a kind of work at a size) are there at once and run in
+ * turn, repetition by repetition; the first one does not count, and in the others the second time
+ * counts. Every measurement looks at what the engine said and did, and a wrong answer ends the run.
+ */
+#ifndef MSLOT_BENCH_DIRTY_H
+#define MSLOT_BENCH_DIRTY_H
+
+#include "engines/dirty_engines.h"
+#include "runner.h"
+
+#define DIRTY_TURNS 8u /* engines of a point at most */
+#define DIRTY_LEASE_POINTS 6u
+#define DIRTY_MARK_POINTS 3u
+#define DIRTY_HARVEST_POINTS 12u
+#define DIRTY_MEMORY_POINTS 3u
+
+struct dirty_turn {
+	struct bench_row row;
+	bool first_cpu;
+	const void *engine; /* of one of the kinds in dirty_engines.h */
+	void *world;        /* NULL: no part in it, for the reason in `why` */
+	void *ctx;          /* the case's */
+	enum bench_outcome (*measure)(struct dirty_turn *t, double *value);
+	void (*destroy)(void *world);
+	char why[256];
+	double *value;
+	size_t nvalues;
+};
+
+/* A turn of a case; slots, layout and axis are those of the point. */
+struct dirty_turn dirty_turn_of(const struct bench_group *g, const char *engine,
+				const struct bench_row *point);
+
+/* All repetitions and the rows; worlds are destroyed. 0, or -1 with a message in g->why. */
+int dirty_take_turns(const struct bench_group *g, struct dirty_turn *turn, size_t n);
+
+/* Set t->why; both return what their name says. */
+enum bench_outcome dirty_failed(struct dirty_turn *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+enum bench_outcome dirty_skipped(struct dirty_turn *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The median of n > 0 numbers, which are sorted. */
+double dirty_median(double *value, size_t n);
+
+#endif /* MSLOT_BENCH_DIRTY_H */
