@@ -103,12 +103,21 @@ void mslot_dirty_rewind(struct mslot_dirty_batch *batch)
 
 uint64_t mslot_dirty_pages(const struct mslot_dirty_batch *batch)
 {
-	uint64_t first, end, npages = 0;
-	struct run_cursor c;
+	uint64_t page, n, bit, npages = 0;
+	const struct log_bits *bits;
+	struct scope_cursor cursor;
+	struct log_extent *extent;
+	struct window w;
 
-	runs_begin(&c, batch);
-	while (runs_next(&c, &first, &end))
-		npages += end - first;
+	scope_begin(&cursor, batch->dirty, batch->snap);
+	while (scope_next(&cursor, &w)) {
+		for (page = w.first; page < w.end; page += n) {
+			n = view_part(w.slot->log, page, w.end, &extent, &bit);
+			bits = batch_bits(extent, batch->dirty->set);
+			if (bits)
+				npages += log_bits_or_out(bits, bit, n, NULL, 0);
+		}
+	}
 	return npages;
 }
 
@@ -129,7 +138,7 @@ int64_t mslot_dirty_bitmap(const struct mslot_dirty_batch *batch, struct mslot_k
 		return -ENOSPC;
 	query.view = slot->log;
 	query.base_gfn = slot->base_gfn;
-	return (int64_t)bits_copy_out(&query, bitmap);
+	return (int64_t)bits_count_out(&query, bitmap);
 }
 
 const struct mslot_snapshot *mslot_dirty_snapshot(const struct mslot_dirty_batch *batch)

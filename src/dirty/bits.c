@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bits.c - the dirty bits of a slot's pages as a caller's bitmap, through a buffer of one
- * chunk: the caller's memory need not be aligned, and what several bitmaps have is counted once.
+ * bits.c - the dirty bits of a slot's pages as a caller's bitmap, whose memory need not be aligned.
+ *
+ * As a rule they are in one extent, all in the scope, and in step with the words of its bitmaps:
+ * then whole words are copied. Otherwise they go through a buffer of one chunk.
  */
 #include <string.h>
 
@@ -62,7 +64,7 @@ static void or_scope(const struct bits_query *q, uint64_t first, uint64_t n, uin
 	}
 }
 
-uint64_t bits_copy_out(const struct bits_query *query, void *out)
+static uint64_t copy_buffered(const struct bits_query *query, void *out)
 {
 	uint64_t buf[LOG_CHUNK_WORDS], at, n, count = 0;
 
@@ -75,4 +77,108 @@ uint64_t bits_copy_out(const struct bits_query *query, void *out)
 			memcpy((char *)out + at / 8, buf, bitmap_words(n) * sizeof(*buf));
 	}
 	return count;
+}
+
+/* ---- Whole words ---- */
+
+/* Does the scope, if there is one, have all pages of the view? */
+static bool scope_is_whole(const struct bits_query *q)
+{
+	const struct scope_range *range;
+	size_t i;
+
+	if (!q->scope)
+		return true;
+	i = scope_at(q->scope, q->space, q->base_gfn);
+	if (i == q->scope->nranges)
+		return false;
+	range = &q->scope->ranges[i];
+	return range->space == q->space && range->first_gfn <= q->base_gfn &&
+	       range->end_gfn >= q->base_gfn + q->view->npages;
+}
+
+/* The only extent of the view, if words can be copied, and the view's first bit in it. */
+static struct log_extent *in_step(const struct log_view *view, uint64_t *first)
+{
+	struct log_extent *extent = view->pieces[0].extent;
+
+	*first = view->first - extent->first;
+	if (view->npieces > 1 || !log_bits_in_step(extent->spare, *first, view->npages))
+		return NULL;
+	return extent;
+}
+
+static void copy_words(const struct bits_query *q, const struct log_extent *extent, uint64_t first,
+		       log_any_word *out)
+{
+	const struct log_set *set = log_extent_set(extent, q->set);
+	uint64_t n = q->view->npages;
+
+	if (set && q->what & BITS_FRESH)
+		log_bits_copy_words(set->fresh, first, n, out);
+	else if (set && q->what & BITS_BATCH)
+		log_bits_copy_words(set->batch, first, n, out);
+	else
+		memset(out, 0, bits_copy_bytes(q->view));
+	if (!set)
+		return;
+	if ((q->what & BITS_FRESH) && (q->what & BITS_BATCH))
+		log_bits_or_words(set->batch, first, n, out);
+	/* Relaxed: only harvests change the pointer, and the caller has their lock. */
+	if (q->what & BITS_LIVE)
+		log_bits_or_words(atomic_load_explicit(&extent->live, memory_order_relaxed), first,
+				  n, out);
+}
+
+void bits_copy_out(const struct bits_query *query, void *out)
+{
+	struct log_extent *extent;
+	uint64_t first;
+
+	extent = in_step(query->view, &first);
+	if (extent && scope_is_whole(query))
+		copy_words(query, extent, first, out);
+	else
+		(void)copy_buffered(query, out);
+}
+
+/* Number of bits in words that need not be aligned. */
+static uint64_t count_words(const log_any_word *words, uint64_t n)
+{
+	uint64_t i, count = 0;
+
+	for (i = 0; i < n; i++)
+		if (words[i])
+			count += (uint64_t)__builtin_popcountll(words[i]);
+	return count;
+}
+
+uint64_t bits_count_out(const struct bits_query *query, void *out)
+{
+	if (!out)
+		return copy_buffered(query, NULL);
+	bits_copy_out(query, out);
+	return count_words(out, bitmap_words(query->view->npages));
+}
+
+void bits_take_out(const struct log_view *view, uint32_t number, void *out)
+{
+	const struct bits_query query = {.view = view, .set = number, .what = BITS_FRESH};
+	uint64_t page, n, bit, end = view->first + view->npages;
+	struct log_extent *extent;
+	struct log_set *set;
+
+	extent = in_step(view, &bit);
+	set = extent ? log_extent_set(extent, number) : NULL;
+	if (set) {
+		log_bits_take_words(set->fresh, bit, view->npages, out);
+		return;
+	}
+	bits_copy_out(&query, out);
+	for (page = view->first; page < end; page += n) {
+		n = view_part(view, page, end, &extent, &bit);
+		set = log_extent_set(extent, number);
+		if (set)
+			log_bits_clear_range(set->fresh, bit, n);
+	}
 }

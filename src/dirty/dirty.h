@@ -123,10 +123,14 @@ struct bits_query {
 };
 
 /*
- * Store one bit a page of the view, in whole words that need not be aligned; out may be NULL.
- * Returns the number of bits set. Harvest lock held unless `what` is BITS_BATCH alone.
+ * Store one bit a page of the view, in whole words that need not be aligned. Harvest lock held
+ * unless `what` is BITS_BATCH alone.
  */
-uint64_t bits_copy_out(const struct bits_query *query, void *out);
+void bits_copy_out(const struct bits_query *query, void *out);
+/* The same. Returns the number of bits set; out may be NULL. */
+uint64_t bits_count_out(const struct bits_query *query, void *out);
+/* All fresh bits of a set, without a scope, which are clear then. Harvest lock held. */
+void bits_take_out(const struct log_view *view, uint32_t number, void *out);
 /* Bytes of that. */
 uint64_t bits_copy_bytes(const struct log_view *view);
 

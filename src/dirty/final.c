@@ -51,7 +51,7 @@ int64_t mslot_final_get(struct mslot_final *final, size_t index, const struct ms
 	};
 	/* Other pages of the same extents may be harvested meanwhile. */
 	pthread_mutex_lock(&final->map->log.harvest_lock);
-	count = bits_copy_out(&query, bitmap);
+	count = bits_count_out(&query, bitmap);
 	pthread_mutex_unlock(&final->map->log.harvest_lock);
 	if (range)
 		*range = (struct mslot_final_range){

@@ -114,29 +114,7 @@ static void harvest_slot(struct harvest *h, const struct mslot_slot *slot)
 	harvest_run(h);
 }
 
-/* Bits of the slot to the caller's memory. */
-static void copy_out(const struct mslot_slot *slot, uint32_t what, void *bitmap)
-{
-	const struct bits_query query = {.view = slot->log, .set = LOG_SET_KVM, .what = what};
-
-	(void)bits_copy_out(&query, bitmap);
-}
-
 /* ---- Get ---- */
-
-static void clear_all(const struct mslot_slot *slot)
-{
-	uint64_t page = slot->log->first, end = page + slot->log->npages, n, bit;
-	struct log_extent *extent;
-	struct log_set *set;
-
-	for (; page < end; page += n) {
-		n = view_part(slot->log, page, end, &extent, &bit);
-		set = log_extent_set(extent, LOG_SET_KVM);
-		if (set)
-			log_bits_clear_range(set->fresh, bit, n);
-	}
-}
 
 static int get_and_clear(struct harvest *h, struct mslot_key key, void *bitmap)
 {
@@ -148,8 +126,7 @@ static int get_and_clear(struct harvest *h, struct mslot_key key, void *bitmap)
 	if (err)
 		return err;
 	harvest_slot(h, slot);
-	copy_out(slot, BITS_FRESH, bitmap);
-	clear_all(slot);
+	bits_take_out(slot->log, LOG_SET_KVM, bitmap);
 	mslot_hold_put(hold);
 	return 0;
 }
@@ -158,14 +135,17 @@ static int get_and_keep(struct mslot_map *map, struct mslot_key key, void *bitma
 {
 	const struct mslot_snapshot *snap = mslot_enter(map);
 	const struct mslot_slot *slot = find_logged(snap, key);
+	struct bits_query query = {.set = LOG_SET_KVM, .what = BITS_FRESH | BITS_LIVE};
 	int err = 0;
 
 	if (!slot)
 		err = -ENOENT;
 	else if (!bitmap)
 		err = -EFAULT;
-	else
-		copy_out(slot, BITS_FRESH | BITS_LIVE, bitmap);
+	if (!err) {
+		query.view = slot->log;
+		bits_copy_out(&query, bitmap);
+	}
 	mslot_leave(snap);
 	return err;
 }
@@ -192,33 +172,37 @@ int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_dirty_log *l
 
 /* ---- Clear ---- */
 
-/* Clear those of n pages, at most a chunk, that a mask has. */
-static void clear_pages(const struct mslot_slot *slot, uint64_t page, uint64_t n,
-			const uint64_t *mask)
+/* Clear n bits that a mask has from its bit `at` on: it is not in step, or not aligned. */
+static void clear_buffered(struct log_bits *bits, uint64_t first, uint64_t n, const char *mask,
+			   uint64_t at)
 {
-	uint64_t at, part, bit;
-	struct log_extent *extent;
-	struct log_set *set;
+	uint64_t buf[LOG_CHUNK_WORDS + 1], done, part, skip;
 
-	for (at = 0; at < n; at += part) {
-		part = view_part(slot->log, page + at, page + n, &extent, &bit);
-		set = log_extent_set(extent, LOG_SET_KVM);
-		if (set)
-			log_bits_clear_mask(set->fresh, bit, part, mask, at);
+	for (done = 0; done < n; done += part) {
+		part = u64_min(LOG_CHUNK_PAGES, n - done);
+		skip = (at + done) % BITMAP_WORD_BITS;
+		memcpy(buf, mask + (at + done - skip) / 8,
+		       bitmap_words(skip + part) * sizeof(*buf));
+		log_bits_clear_mask(bits, first + done, part, buf, skip);
 	}
 }
 
-/* The mask need not be aligned, so it comes by way of a buffer. */
 static void clear_masked(const struct mslot_slot *slot, const struct kvm_clear_dirty_log *log)
 {
-	uint64_t first = slot->log->first + log->first_page, at, n;
-	uint64_t mask[LOG_CHUNK_WORDS];
+	uint64_t page = slot->log->first + log->first_page, at, n, bit;
+	const char *mask = log->dirty_bitmap;
+	struct log_extent *extent;
+	struct log_set *set;
 
 	for (at = 0; at < log->num_pages; at += n) {
-		n = u64_min(LOG_CHUNK_PAGES, log->num_pages - at);
-		memcpy(mask, (const char *)log->dirty_bitmap + at / 8,
-		       bitmap_words(n) * sizeof(*mask));
-		clear_pages(slot, first + at, n, mask);
+		n = view_part(slot->log, page + at, page + log->num_pages, &extent, &bit);
+		set = log_extent_set(extent, LOG_SET_KVM);
+		if (!set)
+			continue;
+		if (at % BITMAP_WORD_BITS == 0 && log_bits_in_step(set->fresh, bit, n))
+			log_bits_clear_words(set->fresh, bit, n, (const void *)(mask + at / 8));
+		else
+			clear_buffered(set->fresh, bit, n, mask, at);
 	}
 }
 

@@ -10,12 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
-#include "log/log.h"
-
-static uint64_t chunks_of(uint64_t npages)
-{
-	return npages / LOG_CHUNK_PAGES + (npages % LOG_CHUNK_PAGES != 0);
-}
+#include "log/bits.h"
 
 uint64_t log_bits_bytes(uint64_t npages)
 {
@@ -32,34 +27,6 @@ struct log_bits *log_bits_create(uint64_t npages)
 	bits->npages = npages;
 	bits->nsummary = bitmap_words(chunks_of(npages));
 	return bits;
-}
-
-static uint64_t load(const uint64_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_RELAXED);
-}
-
-/* The words of a chunk, and how many there are. */
-static uint64_t *chunk_words(const struct log_bits *bits, uint64_t chunk, uint64_t *n)
-{
-	uint64_t first = chunk * LOG_CHUNK_WORDS;
-
-	*n = u64_min(LOG_CHUNK_WORDS, bitmap_words(bits->npages) - first);
-	return (uint64_t *)(uintptr_t)&bits->words[bits->nsummary + first];
-}
-
-/* The first chunk with a summary bit in [chunk, end), or `end`. */
-static uint64_t next_chunk(const struct log_bits *bits, uint64_t chunk, uint64_t end)
-{
-	uint64_t word;
-
-	while (chunk < end) {
-		word = load(&bits->words[chunk / BITMAP_WORD_BITS]) >> chunk % BITMAP_WORD_BITS;
-		if (word)
-			return u64_min(end, chunk + (uint64_t)__builtin_ctzll(word));
-		chunk = (chunk / BITMAP_WORD_BITS + 1) * BITMAP_WORD_BITS;
-	}
-	return end;
 }
 
 static uint64_t all_chunks(const struct log_bits *bits)
@@ -85,13 +52,6 @@ static void set_summary(struct log_bits *bits, uint64_t chunk)
 	*word |= bitmap_mask(chunk);
 }
 
-static void clear_summary(struct log_bits *bits, uint64_t chunk)
-{
-	uint64_t *word = &bits->words[chunk / BITMAP_WORD_BITS];
-
-	*word &= ~bitmap_mask(chunk);
-}
-
 /* Bits [from, to) of a word. */
 static uint64_t mask_of(uint64_t from, uint64_t to)
 {
@@ -114,16 +74,6 @@ void log_bits_set_range(struct log_bits *bits, uint64_t first, uint64_t n)
 	}
 }
 
-static bool chunk_any(const struct log_bits *bits, uint64_t chunk)
-{
-	uint64_t n, i, any = 0;
-	const uint64_t *words = chunk_words(bits, chunk, &n);
-
-	for (i = 0; i < n; i++)
-		any |= words[i];
-	return any != 0;
-}
-
 void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n)
 {
 	uint64_t end = first + n, chunk, from, to, next;
@@ -132,6 +82,10 @@ void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n)
 
 	if (n == 0)
 		return;
+	if (n == bits->npages) {
+		log_bits_clear_all(bits);
+		return;
+	}
 	for (chunk = next_chunk(bits, first / LOG_CHUNK_PAGES, last); chunk < last;
 	     chunk = next_chunk(bits, chunk + 1, last)) {
 		from = u64_max(first, chunk * LOG_CHUNK_PAGES);
@@ -149,29 +103,25 @@ void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n)
 
 void log_bits_clear_all(struct log_bits *bits)
 {
-	uint64_t chunk, end = all_chunks(bits), n, i;
-	uint64_t *words;
+	struct chunk_run run = {0};
+	uint64_t *words, n;
 
-	for (chunk = next_chunk(bits, 0, end); chunk < end;
-	     chunk = next_chunk(bits, chunk + 1, end)) {
-		words = chunk_words(bits, chunk, &n);
-		for (i = 0; i < n; i++)
-			words[i] = 0;
+	while (next_run(bits, all_chunks(bits), &run)) {
+		words = run_words(bits, &run, &n);
+		memset(words, 0, n * sizeof(*words));
 	}
-	for (i = 0; i < bits->nsummary; i++)
-		bits->words[i] = 0;
+	memset(bits->words, 0, bits->nsummary * sizeof(bits->words[0]));
 }
 
 void log_bits_or(struct log_bits *to, const struct log_bits *from)
 {
-	uint64_t chunk, end = all_chunks(from), n, i;
+	struct chunk_run run = {0};
 	const uint64_t *src;
-	uint64_t *dst;
+	uint64_t *dst, n, i;
 
-	for (chunk = next_chunk(from, 0, end); chunk < end;
-	     chunk = next_chunk(from, chunk + 1, end)) {
-		src = chunk_words(from, chunk, &n);
-		dst = chunk_words(to, chunk, &n);
+	while (next_run(from, all_chunks(from), &run)) {
+		src = run_words(from, &run, &n);
+		dst = run_words(to, &run, &n);
 		for (i = 0; i < n; i++)
 			dst[i] |= src[i];
 	}

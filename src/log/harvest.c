@@ -9,6 +9,8 @@
  *     before a mark, or before a mark was found made, is there to be copied
  *   log_extent_fan_out(): the old bits go to every consumer
  */
+#include <stddef.h>
+
 #include "base/perturb.h"
 #include "log/log.h"
 
@@ -30,13 +32,25 @@ void log_extent_swap(struct log_extent *extent)
 
 void log_extent_fan_out(struct log_extent *extent)
 {
-	struct log_set *set;
+	struct log_set *set, *heir = NULL;
+	struct log_bits *clear;
 	uint32_t i;
 
 	for (i = 0; i < LOG_SETS; i++) {
 		set = log_extent_set(extent, i);
-		if (set)
+		if (!set)
+			continue;
+		if (!heir && !log_bits_any(set->fresh))
+			heir = set;
+		else
 			log_bits_or(set->fresh, extent->spare);
 	}
-	log_bits_clear_all(extent->spare);
+	if (!heir) {
+		log_bits_clear_all(extent->spare);
+		return;
+	}
+	/* One set that is clear can have the bitmap itself, when the others have their copies. */
+	clear = heir->fresh;
+	heir->fresh = extent->spare;
+	extent->spare = clear;
 }

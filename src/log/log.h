@@ -177,6 +177,22 @@ uint64_t log_bits_or_out(const struct log_bits *bits, uint64_t first, uint64_t n
  */
 uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
 			     const uint64_t *bitmap, uint64_t at);
+/*
+ * Bitmaps of the caller's whose bit 0 is bit `first`, in words that need not be aligned
+ * (words.c): only where the range is in step with the words, log_bits_in_step().
+ */
+typedef uint64_t log_any_word __attribute__((aligned(1), may_alias));
+bool log_bits_in_step(const struct log_bits *bits, uint64_t first, uint64_t n);
+/* out = bits. */
+void log_bits_copy_words(const struct log_bits *bits, uint64_t first, uint64_t n,
+			 log_any_word *out);
+/* out |= bits, also beside log_mark(). */
+void log_bits_or_words(const struct log_bits *bits, uint64_t first, uint64_t n, log_any_word *out);
+/* out = bits, and they are clear. */
+void log_bits_take_words(struct log_bits *bits, uint64_t first, uint64_t n, log_any_word *out);
+/* bits &= ~mask. */
+void log_bits_clear_words(struct log_bits *bits, uint64_t first, uint64_t n,
+			  const log_any_word *mask);
 /* The first set bit in [from, to), or `to`; the first clear one likewise. */
 uint64_t log_bits_next_set(const struct log_bits *bits, uint64_t from, uint64_t to);
 uint64_t log_bits_next_clear(const struct log_bits *bits, uint64_t from, uint64_t to);
