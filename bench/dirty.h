@@ -5,7 +5,8 @@
  *
  * As in runner.h all engines of a point (a kind of work at a size) are there at once and run in
  * turn, repetition by repetition; the first one does not count, and in the others the second time
- * counts. Every measurement looks at what the engine said and did, and a wrong answer ends the run.
+ * counts. What takes DIRTY_SLOW_NS warms itself and has BENCH_SLOW_REPETITIONS. Every measurement
+ * looks at what the engine said and did, and a wrong answer ends the run.
  */
 #ifndef MSLOT_BENCH_DIRTY_H
 #define MSLOT_BENCH_DIRTY_H
@@ -13,6 +14,7 @@
 #include "engines/dirty_engines.h"
 #include "runner.h"
 
+#define DIRTY_SLOW_NS UINT64_C(150000000)
 #define DIRTY_TURNS 8u /* engines of a point at most */
 #define DIRTY_LEASE_POINTS 6u
 #define DIRTY_MARK_POINTS 3u
@@ -30,6 +32,7 @@ struct dirty_turn {
 	char why[256];
 	double *value;
 	size_t nvalues;
+	bool slow; /* a measurement took DIRTY_SLOW_NS: fewer of them */
 };
 
 /* A turn of a case; slots, layout and axis are those of the point. */

@@ -14,7 +14,7 @@
 #include "clock.h"
 
 #define ROUNDS 32u
-#define ROUND_NS UINT64_C(10000000) /* with what is done between harvests */
+#define ROUND_NS UINT64_C(40000000) /* with what is done between harvests */
 
 static const uint64_t mib[] = {2, 64, 512, 65536};
 static const struct {

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "clock.h"
+
 static enum bench_outcome say(struct dirty_turn *t, enum bench_outcome outcome, const char *fmt,
 			      va_list args)
 {
@@ -70,9 +72,12 @@ static enum bench_outcome measure(struct dirty_turn *t, unsigned int repetition,
 {
 	cpu_set_t all;
 	const bool pinned = t->first_cpu && bench_go_to_first_cpu(&all);
+	const uint64_t begin = clock_wall_ns();
 	enum bench_outcome outcome = t->measure(t, value);
 
-	if (outcome == BENCH_OK && repetition > 0)
+	if (repetition == 0)
+		t->slow = clock_wall_ns() - begin >= DIRTY_SLOW_NS;
+	if (outcome == BENCH_OK && repetition > 0 && !t->slow)
 		outcome = t->measure(t, value);
 	if (pinned)
 		sched_setaffinity(0, sizeof(all), &all);
@@ -84,6 +89,8 @@ static int take_turn(const struct bench_group *g, struct dirty_turn *t, unsigned
 {
 	double value = 0;
 
+	if (t->slow && repetition > BENCH_SLOW_REPETITIONS)
+		return 0;
 	switch (measure(t, repetition, &value)) {
 	case BENCH_OK:
 		if (repetition > 0)

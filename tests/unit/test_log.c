@@ -89,6 +89,43 @@ static void step_out_of_step(struct rng *rng, struct twin *t, uint64_t first, ui
 	free(was);
 }
 
+/* Words that are in step, to memory that is not aligned. */
+static void step_in_step(struct rng *rng, struct twin *t)
+{
+	uint64_t first = rng_below(rng, bitmap_words(t->n)) * BITMAP_WORD_BITS;
+	uint64_t len = rng_chance(rng, 50) ? t->n - first
+					   : (t->n - first) / BITMAP_WORD_BITS * BITMAP_WORD_BITS;
+	uint64_t bytes = bitmap_words(len) * 8, way = rng_below(rng, 4), i;
+	char *room = calloc(1, bytes + 9);
+	log_any_word *map = (void *)(room + 1);
+	uint8_t *was = (uint8_t *)room + 1;
+
+	assert_true(room && log_bits_in_step(t->bits, first, len));
+	assert_false(log_bits_in_step(t->bits, 1, t->n));
+	for (i = 0; i < bytes; i++)
+		was[i] = rng_chance(rng, 30) ? (uint8_t)rng_next(rng) : 0;
+	if (way == 0)
+		log_bits_copy_words(t->bits, first, len, map);
+	else if (way == 1)
+		log_bits_take_words(t->bits, first, len, map);
+	else if (way == 2)
+		memset(was, 0, bytes);
+	if (way == 2)
+		log_bits_or_words(t->bits, first, len, map);
+	for (i = 0; i < len; i++) {
+		bool bit = was[i / 8] >> i % 8 & 1;
+
+		if (way < 3)
+			assert_int_equal(bit, t->pages[first + i]);
+		if (way == 1 || (way == 3 && bit))
+			t->pages[first + i] = 0;
+	}
+	if (way == 3)
+		log_bits_clear_words(t->bits, first, len, map);
+	assert_int_equal(room[bytes + 1], 0);
+	free(room);
+}
+
 static void bits_do_what_bytes_do(void **state)
 {
 	struct rng rng;
@@ -107,7 +144,7 @@ static void bits_do_what_bytes_do(void **state)
 		expect_same(&t);
 		for (int round = 0; round < ROUNDS; round++) {
 			random_range(&rng, t.n, &first, &len);
-			switch (rng_below(&rng, 5)) {
+			switch (rng_below(&rng, 6)) {
 			case 0:
 				log_bits_set_range(t.bits, first, len);
 				memset(t.pages + first, 1, len);
@@ -125,6 +162,9 @@ static void bits_do_what_bytes_do(void **state)
 				break;
 			case 3:
 				step_out_of_step(&rng, &t, first, len);
+				break;
+			case 4:
+				step_in_step(&rng, &t);
 				break;
 			default:
 				if (rng_chance(&rng, 10)) {
