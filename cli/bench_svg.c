@@ -31,8 +31,6 @@ struct picture {
 	const struct bench_output *out;
 	const struct bench_row **panel; /* any row of each */
 	size_t npanels;
-	double tick[BENCH_MAX_LIST];
-	size_t nticks;
 	char note[MAX_NOTES][SVG_TEXT_MAX];
 	size_t nnotes;
 };
@@ -54,20 +52,61 @@ static int tick_compare(const void *pa, const void *pb)
 	return (a > b) - (a < b);
 }
 
-/* What every panel has on its x axis: all numbers of slots, each once. */
-static void choose_ticks(struct picture *pic)
+static bool same_axis(const struct bench_row *a, const struct bench_row *b)
 {
-	const struct bench_options *const o = pic->out->o;
+	return (a->axis == NULL) == (b->axis == NULL) && strcmp(bench_axis(a), bench_axis(b)) == 0;
+}
+
+/* What a panel has on its x axis: all numbers that any panel of that axis has, each once. */
+static size_t choose_ticks(const struct picture *pic, const struct bench_row *panel,
+			   double tick[BENCH_MAX_LIST])
+{
+	const struct bench_output *const out = pic->out;
 	size_t n = 0;
 
-	for (size_t i = 0; i < o->nslots; i++)
-		pic->tick[i] = (double)o->slots[i];
-	qsort(pic->tick, o->nslots, sizeof(pic->tick[0]), tick_compare);
-	for (size_t i = 0; i < o->nslots; i++) {
-		if (n == 0 || pic->tick[i] > pic->tick[n - 1])
-			pic->tick[n++] = pic->tick[i];
+	for (size_t i = 0; i < out->nresults; i++) {
+		const struct bench_row *const row = &out->result[i].row;
+		size_t k = 0;
+
+		while (k < n && tick[k] != (double)row->slots)
+			k++;
+		if (k == n && n < BENCH_MAX_LIST && drawn(&out->result[i]) && same_axis(panel, row))
+			tick[n++] = (double)row->slots;
 	}
-	pic->nticks = n;
+	qsort(tick, n, sizeof(tick[0]), tick_compare);
+	return n;
+}
+
+/* The engines of a panel, in the order of their rows. */
+static size_t choose_lines(const struct picture *pic, const struct bench_row *panel,
+			   const char *name[BENCH_MAX_LIST])
+{
+	const struct bench_output *const out = pic->out;
+	size_t n = 0;
+
+	for (size_t i = 0; i < out->nresults; i++) {
+		const struct bench_row *const row = &out->result[i].row;
+		size_t k = 0;
+
+		if (!drawn(&out->result[i]) || !same_panel(panel, row))
+			continue;
+		while (k < n && strcmp(name[k], row->engine) != 0)
+			k++;
+		if (k == n && n < BENCH_MAX_LIST)
+			name[n++] = row->engine;
+	}
+	return n;
+}
+
+/* Of cases with an axis of their own, those that are measured at one place of it are no lines. */
+static bool is_panel(const struct bench_output *out, const struct bench_row *row)
+{
+	bool more = row->axis == NULL;
+
+	for (size_t i = 0; i < out->nresults && !more; i++)
+		more = same_panel(row, &out->result[i].row) && drawn(&out->result[i]) &&
+		       out->result[i].row.slots != row->slots;
+	return more;
 }
 
 static void choose_panels(struct picture *pic)
@@ -81,7 +120,7 @@ static void choose_panels(struct picture *pic)
 
 		while (k < pic->npanels && !same_panel(pic->panel[k], row))
 			k++;
-		if (drawn(&out->result[i]) && k == pic->npanels)
+		if (drawn(&out->result[i]) && k == pic->npanels && is_panel(out, row))
 			pic->panel[pic->npanels++] = row;
 	}
 }
@@ -124,7 +163,7 @@ static void choose_notes(struct picture *pic, double width)
 	snprintf(part, sizeof(part), "floor: a load whose address is the load before, %.2f ns",
 		 pic->out->floor);
 	add_note(pic, most, false, part);
-	for (size_t i = 0; i < o->nengines; i++) {
+	for (size_t i = 0; i < o->nengines && o->maps; i++) {
 		const struct engine *const e = o->engine[i];
 
 		if (bench_absent(e) != NULL)
@@ -140,18 +179,19 @@ static void choose_notes(struct picture *pic, double width)
 
 /* ---- Panels ------------------------------------------------------------------- */
 
-static size_t collect_points(const struct picture *pic, const struct bench_row *panel,
-			     const char *engine, struct plot_point *point)
+/* Those of one engine, in the order of the panel's ticks. */
+static size_t collect_points(const struct bench_output *out, const struct bench_row *of,
+			     const struct plot_panel *panel, struct plot_point *point)
 {
-	const struct bench_output *const out = pic->out;
 	size_t n = 0;
 
-	for (size_t t = 0; t < pic->nticks; t++) {
+	for (size_t t = 0; t < panel->nticks; t++) {
 		for (size_t i = 0; i < out->nresults; i++) {
 			const struct bench_row *const row = &out->result[i].row;
 
-			if (!drawn(&out->result[i]) || !same_panel(panel, row) ||
-			    strcmp(row->engine, engine) != 0 || (double)row->slots != pic->tick[t])
+			if (!drawn(&out->result[i]) || !same_panel(of, row) ||
+			    strcmp(row->engine, of->engine) != 0 ||
+			    (double)row->slots != panel->tick[t])
 				continue;
 			point[n++] = (struct plot_point){(double)row->slots, row->value};
 			break;
@@ -166,33 +206,37 @@ static void draw_panel(struct svg *s, const struct picture *pic, const struct be
 	struct plot_point point[BENCH_MAX_LIST][BENCH_MAX_LIST];
 	struct plot_line line[BENCH_MAX_LIST];
 	const struct bench_options *const o = pic->out->o;
-	double lowest = INFINITY;
+	const char *name[BENCH_MAX_LIST];
+	double lowest = INFINITY, tick[BENCH_MAX_LIST];
 	struct plot_panel panel = {.what = row->what,
-				   .xname = "slots",
+				   .xname = bench_axis(row),
 				   .yname = row->unit,
 				   .line = line,
-				   .tick = pic->tick,
-				   .nticks = pic->nticks};
+				   .tick = tick,
+				   .nticks = choose_ticks(pic, row, tick)};
 	char title[SVG_TEXT_MAX];
 
 	/* From behind, so that mslot lies over all others. */
-	for (size_t e = o->nengines; e > 0; e--) {
-		const char *const name = o->engine[e - 1]->name;
-		const size_t n = collect_points(pic, row, name, point[e - 1]);
+	for (size_t e = choose_lines(pic, row, name); e > 0; e--) {
+		struct bench_row of = *row;
+		size_t n;
 
+		of.engine = name[e - 1];
+		n = collect_points(pic->out, &of, &panel, point[e - 1]);
 		for (size_t i = 0; i < n; i++)
 			lowest = fmin(lowest, point[e - 1][i].y);
-		if (n > 0)
-			line[panel.nlines++] = (struct plot_line){
-			    .name = name,
-			    .style = (unsigned int)bench_engine_index(name) % PLOT_NSTYLES,
-			    .point = point[e - 1],
-			    .npoints = n};
+		line[panel.nlines++] = (struct plot_line){
+		    .name = of.engine,
+		    .style =
+			(unsigned int)(row->axis != NULL ? e - 1 : bench_engine_index(of.engine)) %
+			PLOT_NSTYLES,
+		    .point = point[e - 1],
+		    .npoints = n};
 	}
 	/* Where all are far above it the floor would only take the room of the lines. */
 	if (strcmp(row->unit, "ns/op") == 0 && lowest < FLOOR_NEAR * pic->out->floor)
 		panel.floor = pic->out->floor;
-	if (o->nlayouts > 1 || o->layout[0] != LAYOUT_RANDOM)
+	if (row->axis != NULL || o->nlayouts > 1 || o->layout[0] != LAYOUT_RANDOM)
 		snprintf(title, sizeof(title), "%s, %s", row->name, row->layout);
 	else
 		snprintf(title, sizeof(title), "%s", row->name);
@@ -207,9 +251,10 @@ static void draw_page(struct svg *s, struct picture *pic)
 	const double width = (double)ncolumns * (WIDTH + BETWEEN) - BETWEEN;
 	const double foot = MARGIN + HEAD + (double)nrows * (HEIGHT + BETWEEN);
 	const struct svg_font bold = {15, SVG_START, "bold"}, dim = {NOTE_SIZE, SVG_START, "dim"};
-	const char *const title = pic->out->o->table2021
-				      ? "Phases of memslot_perf_test by number of slots"
-				      : "Guest-memory maps by number of slots";
+	const char *const title =
+	    pic->out->o->table2021 ? "Phases of memslot_perf_test by number of slots"
+	    : pic->out->o->maps    ? "Guest-memory maps by number of slots"
+				   : "Leases by threads, harvests of dirty pages by size in MiB";
 
 	choose_notes(pic, width);
 	svg_begin(s, width + 2 * MARGIN, foot + (double)pic->nnotes * NOTE_ROW + MARGIN / 2, title);
@@ -255,7 +300,6 @@ int bench_svg(const struct bench_output *out)
 	struct svg s;
 	int ret = -1;
 
-	choose_ticks(&pic);
 	choose_panels(&pic);
 	if (pic.npanels == 0)
 		cli_error(BENCH_VERB, "%s: nothing was measured that has slots", out->o->svg);

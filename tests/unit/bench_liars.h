@@ -11,6 +11,23 @@
 /* Calls of the bare call of "mslot" so far; each takes 10.5 ns and as many more. */
 extern unsigned int bare_calls;
 
+/* What the engines of the group "dirty" do wrong. */
+enum dirty_fault {
+	DIRTY_HONEST,
+	LEASES_SHOW_NOTHING, /* once */
+	LEASES_STAY,
+	MARKS_UNLOGGED, /* pages of a slot that nobody looks at */
+	MARKS_FAIL,
+	MARKS_WITHOUT_WRITES,
+	MARKS_LOSE_ONE,
+	HARVESTS_FAIL,
+	HARVESTS_MISS_A_PAGE, /* the last one */
+	HARVESTS_ADD_A_PAGE,
+	HARVESTS_LEAVE_A_PAGE,
+};
+
+extern enum dirty_fault dirty_fault;
+
 /* Leaves the calling thread, and those it starts, one CPU. */
 void one_cpu_for_all(void);
 

@@ -361,6 +361,63 @@ static void phases_of_2021_are_columns(void **state)
 	assert_says(a.out, "\nmslot, 7.1 (layout random)\nslots  setup ms  move-active ns");
 }
 
+static void wrong_answers_of_dirty_pages_end_the_run(void **state)
+{
+	static const struct {
+		enum dirty_fault fault;
+		const char *args, *err;
+	} run[] = {
+	    {LEASES_SHOW_NOTHING, "lease",
+	     "1 threads: 19999 of 20000 leases showed the right memory"},
+	    {LEASES_STAY, "lease", "case lease, read, 1 threads: 1 leases are left"},
+	    {MARKS_UNLOGGED, "mark-store", "unlogged, 1 slots: 512 pages are dirty, expected 0"},
+	    {MARKS_FAIL, "mark-store", "a write: Bad address"},
+	    {MARKS_WITHOUT_WRITES, "mark-write", "page 511 was not written"},
+	    {MARKS_LOSE_ONE, "mark-store", "dirty, 1 slots: 511 pages are dirty, expected 512"},
+	    {HARVESTS_FAIL, "harvest-get", "cannot make pages dirty: Input/output error"},
+	    {HARVESTS_MISS_A_PAGE, "harvest-get",
+	     "case harvest-get, all-dirty, 2 mib: a harvest misses pages or has too many: pages "
+	     "0x1c0 and on are 0x7fffffffffffffff, expected 0xffffffffffffffff"},
+	    {HARVESTS_ADD_A_PAGE, "harvest-get", "clean, 2 mib: a harvest misses pages or"},
+	    {HARVESTS_LEAVE_A_PAGE, "harvest-get", "what is dirty afterwards is wrong"},
+	    {HARVESTS_LEAVE_A_PAGE, "harvest-clear", "what is dirty afterwards is wrong"},
+	};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
+		snprintf(args, sizeof(args), "%s --repetitions 1", run[i].args);
+		dirty_fault = run[i].fault;
+		bench(&a, args);
+		dirty_fault = DIRTY_HONEST;
+		if (a.status != 1)
+			fail_msg("fault %d, %s: exit %d", (int)run[i].fault, args, a.status);
+		assert_says(a.err, run[i].err);
+	}
+}
+
+static void rows_of_dirty_pages_have_an_axis_of_their_own(void **state)
+{
+	static struct answer a;
+
+	(void)state;
+	bench(&a, "mark-store harvest-get --repetitions 1 --json");
+	assert_int_equal(a.status, 0);
+	assert_says(a.out, "{\"case\":\"mark-store\",\"engine\":\"mslot\",\"layout\":\"clean\","
+			   "\"slots\":1,\"value\":");
+	assert_says(a.out, "{\"case\":\"harvest-get\",\"engine\":\"mslot\",\"layout\":"
+			   "\"1-percent\",\"mib\":65536,\"value\":");
+	assert_says(a.out, "\"unit\":\"us\",\"repetitions\":1}\n");
+	assert_says(a.out, "{\"case\":\"harvest-get\",\"engine\":\"gone\",\"layout\":\"clean\","
+			   "\"mib\":2,\"skipped\":\"not available: nobody: No such file or "
+			   "directory\"}\n");
+	bench(&a, "harvest-get --repetitions 1");
+	assert_int_equal(a.status, 0);
+	assert_says(a.out, "\n   mib  engine  median");
+	assert_says(a.out, "no row of gone at 512 mib: not available: nobody");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +436,8 @@ int main(void)
 	    cmocka_unit_test(two_threads_on_one_cpu_make_no_row),
 	    cmocka_unit_test(two_values_of_a_case_are_two_tables),
 	    cmocka_unit_test(phases_of_2021_are_columns),
+	    cmocka_unit_test(wrong_answers_of_dirty_pages_end_the_run),
+	    cmocka_unit_test(rows_of_dirty_pages_have_an_axis_of_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
