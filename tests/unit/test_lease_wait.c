@@ -497,6 +497,137 @@ static void a_wait_sleeps_until_the_put(void **state)
 	}
 }
 
+/* ---- Between two steps --------------------------------------------------- */
+
+/* Stops a thread at the n-th time that it comes to a window; the test lets it go on. */
+static struct {
+	enum perturb_point point;
+	atomic_int left;
+	atomic_bool stopped, go;
+} stop;
+
+static void stop_there(enum perturb_point point)
+{
+	if (point == PERTURB_WAIT_LOOKED || point == PERTURB_WAIT_SETTLED)
+		atomic_store(&looked, true);
+	if (point != stop.point || atomic_fetch_sub(&stop.left, 1) != 1)
+		return;
+	atomic_store(&stop.stopped, true);
+	while (!atomic_load(&stop.go))
+		(void)sched_yield();
+}
+
+static void stop_at(enum perturb_point point, int nth)
+{
+	stop.point = point;
+	atomic_store(&stop.left, nth);
+	atomic_store(&stop.stopped, false);
+	atomic_store(&stop.go, false);
+	atomic_store(&looked, false);
+	perturb_hook = stop_there;
+}
+
+static void await(const atomic_bool *what)
+{
+	while (!atomic_load(what))
+		(void)sched_yield();
+}
+
+static void *put_it(void *arg)
+{
+	mslot_lease_put(arg);
+	return NULL;
+}
+
+static void *wait_for_it(void *arg)
+{
+	assert_int_equal(mslot_wait(arg, 2, -1), 0);
+	return NULL;
+}
+
+/* The put is in its middle while a wait looks: either that sees it, or it is woken. */
+static void a_look_in_the_middle_of_a_put(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	_Atomic unsigned int releases;
+	struct mslot_region *region = make_counted(HVA, &releases);
+	struct mslot_lease *lease;
+	pthread_t putter, waiter;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	mslot_region_put(region);
+	lease = lease_now(map, 16, 8, "middle");
+	drop_slot(map, 1);
+	/* Reachable no more, and no scan is on its way: the next one is the wait's. */
+	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
+	stop_at(PERTURB_LEASE_ENDED, 1);
+	assert_int_equal(pthread_create(&putter, NULL, put_it, lease), 0);
+	await(&stop.stopped);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_it, map), 0);
+	await(&looked);
+	atomic_store(&stop.go, true);
+	assert_int_equal(pthread_join(waiter, NULL), 0);
+	assert_int_equal(pthread_join(putter, NULL), 0);
+	perturb_hook = NULL;
+	assert_int_equal(releases, 1);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+/* The wait has seen the lease and not watched it yet while it is put. */
+static void a_put_in_the_middle_of_a_look(void **state)
+{
+	(void)state;
+	for (int nth = 1; nth < 4; nth++) {
+		struct mslot_map *map = make_map(NULL);
+		struct mslot_region *region = make_region(HVA, 8);
+		struct mslot_lease *lease;
+		pthread_t waiter;
+
+		put_slot(map, def_of(1, 16, 8, region, 0));
+		lease = lease_now(map, 16, 8, "middle");
+		drop_slot(map, 1);
+		stop_at(PERTURB_LEASE_SEEN, nth);
+		assert_int_equal(pthread_create(&waiter, NULL, wait_for_it, map), 0);
+		/* The creator's reference is there: the one look is the wait's. */
+		while (!atomic_load(&stop.stopped) && !atomic_load(&looked))
+			(void)sched_yield();
+		mslot_lease_put(lease);
+		atomic_store(&stop.go, true);
+		assert_int_equal(pthread_join(waiter, NULL), 0);
+		perturb_hook = NULL;
+		mslot_region_put(region);
+		assert_int_equal(mslot_map_destroy(map), 0);
+	}
+}
+
+/* A record is nobody's until its life has ended: the owner may not have it again before. */
+static void a_take_in_the_middle_of_a_put(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	struct mslot_region *region = make_region(HVA, 8);
+	struct mslot_lease *lease, *more[64];
+	pthread_t putter;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	lease = lease_now(map, 16, 8, "middle");
+	stop_at(PERTURB_LEASE_ENDED, 1);
+	assert_int_equal(pthread_create(&putter, NULL, put_it, lease), 0);
+	await(&stop.stopped);
+	for (size_t i = 0; i < 64; i++)
+		more[i] = lease_now(map, 16, 8, "more");
+	atomic_store(&stop.go, true);
+	assert_int_equal(pthread_join(putter, NULL), 0);
+	perturb_hook = NULL;
+	assert_int_equal(leases_of(map), 64);
+	for (size_t i = 0; i < 64; i++)
+		mslot_lease_put(more[i]);
+	assert_int_equal(leases_of(map), 0);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
 /* ---- Fork ---------------------------------------------------------------- */
 
 #define CHILD_CHECK(cond)                                                                          \
@@ -590,6 +721,9 @@ int main(void)
 	    cmocka_unit_test(one_map_does_not_wait_for_leases_of_another),
 	    cmocka_unit_test(destroy_is_refused_while_a_lease_exists),
 	    cmocka_unit_test(a_wait_sleeps_until_the_put),
+	    cmocka_unit_test(a_look_in_the_middle_of_a_put),
+	    cmocka_unit_test(a_put_in_the_middle_of_a_look),
+	    cmocka_unit_test(a_take_in_the_middle_of_a_put),
 	    cmocka_unit_test(a_child_has_the_leases_and_may_put_them),
 	};
 
