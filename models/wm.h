@@ -126,6 +126,19 @@ inline fetch_add(t, l, delta, order, dst)
 	}
 }
 
+/* Where memory is `old`, store x; ok tells. Acquire and release, also when it fails. */
+inline cas(t, l, old, x, ok)
+{
+	atomic {
+		drained(t) ->
+		ok = (mem[l] == (old));
+		if
+		:: ok -> mem[l] = x
+		:: else
+		fi
+	}
+}
+
 inline mutex_lock(t, m)
 {
 	atomic {
@@ -331,6 +344,25 @@ inline fetch_add(t, l, delta, order, dst)
 	}
 }
 
+/*
+ * Where the newest message is `old`, add one with x; ok tells. Acquire, and if it is added,
+ * release. (A failing one may read an older message; the newest tells most.)
+ */
+inline cas(t, l, old, x, ok)
+{
+	d_step {
+		ok = (newest(l) == (old));
+		JOIN(view[t].at, hist[l].msg[hist[l].count].seen);
+		view[t].at[l] = hist[l].count;
+		if
+		:: ok ->
+			append(t, l, x, ACQ_REL);
+			JOIN(hist[l].msg[hist[l].count].seen, hist[l].msg[hist[l].count - 1].seen)
+		:: else
+		fi
+	}
+}
+
 inline mutex_lock(t, m)
 {
 	d_step {
@@ -423,6 +455,12 @@ inline forget(t)
 }
 
 #endif /* TSO */
+
+/* A fetch_add to the value x. */
+inline exchange(t, l, x, order, dst)
+{
+	fetch_add(t, l, (x) - dst, order, dst)
+}
 
 inline rcu_synchronize(t)
 {
