@@ -112,7 +112,7 @@ static void swap_mail(struct stress_thread *self, struct held *held)
 
 static void take_leases(struct stress_thread *self)
 {
-	struct held kept[KEPT] = {{NULL}};
+	struct held kept[KEPT] = {{.lease = NULL}};
 	size_t i;
 
 	while (stress_running() || self->ops < KEPT) {
@@ -134,7 +134,7 @@ static void take_leases(struct stress_thread *self)
 static void *take_a_few(void *arg)
 {
 	struct stress_thread *self = arg;
-	struct held held = {NULL};
+	struct held held = {.lease = NULL};
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)

@@ -300,7 +300,7 @@ int main(void)
 	int err = reads_init();
 
 	if (err) {
-		printf("skipped: io_uring_setup is refused here: %s\n", strerror(-err));
+		printf("SKIP: io_uring_setup() is refused here: %s\n", strerror(-err));
 		return 77;
 	}
 	err = cmocka_run_group_tests_name("lease_in_flight", tests, NULL, NULL);
