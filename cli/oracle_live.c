@@ -168,21 +168,31 @@ static int run_batches(struct verdict *v, int kvm, struct generator *g, uint64_t
 	return status;
 }
 
+int oracle_open_kernel(int *kvm, struct kernel_limits *limits)
+{
+	int status;
+
+	*kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (*kvm < 0)
+		return skip("/dev/kvm", errno);
+	pin_to_cpu0();
+	status = query_limits(*kvm, limits);
+	if (status != CLI_OK)
+		close(*kvm);
+	return status;
+}
+
 int oracle_live(struct verdict *v, uint64_t nrequests, uint64_t seed, struct progress *progress)
 {
 	struct kernel_limits limits;
 	struct generator g;
-	int kvm, status;
+	int kvm;
+	int status = oracle_open_kernel(&kvm, &limits);
 
-	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm < 0)
-		return skip("/dev/kvm", errno);
-	pin_to_cpu0();
-	status = query_limits(kvm, &limits);
-	if (status == CLI_OK) {
-		generator_init(&g, seed, &limits);
-		status = run_batches(v, kvm, &g, nrequests, progress);
-	}
+	if (status != CLI_OK)
+		return status;
+	generator_init(&g, seed, &limits);
+	status = run_batches(v, kvm, &g, nrequests, progress);
 	close(kvm);
 	return status;
 }
