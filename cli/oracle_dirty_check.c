@@ -12,6 +12,33 @@
 
 #define HISTORY_MAX 20u /* earlier requests shown with the first mismatch */
 
+void dirty_call_init(struct dirty_call *call, const struct dirty_request *r)
+{
+	*call = (struct dirty_call){
+	    .region = {r->slot, r->flags, r->x, r->y, r->z},
+	    .cap = {.cap = r->slot, .flags = r->flags, .args = {r->x, r->y}},
+	    .get = {.slot = r->slot, .dirty_bitmap = call->buffer},
+	    .clear = {.slot = r->slot,
+		      .num_pages = (uint32_t)r->y,
+		      .first_page = r->x,
+		      .dirty_bitmap = call->buffer},
+	};
+	/* A get has to leave what lies behind its slot; a clear, to read no further. */
+	for (size_t i = 0; i < DIRTY_BUFFER_WORDS; i++)
+		call->buffer[i] = r->op == DIRTY_CLEAR ? UINT64_MAX : DIRTY_UNTOUCHED;
+	if (r->op == DIRTY_CLEAR)
+		memcpy(call->buffer, r->word, r->nwords * sizeof(r->word[0]));
+}
+
+uint32_t dirty_call_words(const struct dirty_call *call)
+{
+	uint32_t n = DIRTY_BUFFER_WORDS;
+
+	while (n > 0 && call->buffer[n - 1] == DIRTY_UNTOUCHED)
+		n--;
+	return n;
+}
+
 /* Could the earlier request have something to do with this one? */
 static bool is_related(const struct dirty_request *r, const struct dirty_request *earlier)
 {

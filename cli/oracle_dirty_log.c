@@ -97,10 +97,13 @@ static const char *parse_fields(struct dirty_request *r, uint64_t seq, char **f,
 		return "decimal flags below 2^32";
 	if (*bad = FIELD_X, !request_address(f[*bad], &r->x))
 		return "a hexadecimal x";
+	if (*bad = FIELD_Y, !request_address(f[*bad], &r->y))
+		return "a hexadecimal y";
 	/* The bitmaps of a slot must fit in the buffers. */
-	if (*bad = FIELD_Y,
-	    !request_address(f[*bad], &r->y) || (r->op == DIRTY_REGION && r->y > DIRTY_MAX_BYTES))
-		return "a hexadecimal y, as a size at most 0x1080000";
+	if (r->op == DIRTY_REGION && r->y > DIRTY_MAX_BYTES)
+		return "a hexadecimal y, as a region's size up to 0x1080000";
+	if (r->op == DIRTY_CLEAR && r->y > UINT32_MAX)
+		return "a hexadecimal y, as a clear's num_pages below 2^32";
 	if (*bad = FIELD_Z, !request_address(f[*bad], &r->z))
 		return "a hexadecimal z";
 	if (*bad = FIELD_BITMAP, !parse_bitmap(r, f[*bad]))
