@@ -79,6 +79,8 @@ void generator_note(struct generator *g, const struct request *r);
 int oracle_log(struct verdict *v, const char *path, struct progress *progress);
 int oracle_live(struct verdict *v, uint64_t nrequests, uint64_t seed, struct progress *progress);
 
+/* Say that there is no kernel to ask, and why; err may be 0. Returns CLI_SKIPPED. */
+int oracle_skip(const char *what, int err);
 /* Open /dev/kvm, stay on CPU 0 and ask for the limits: CLI_OK, or the reason is printed. */
 int oracle_open_kernel(int *kvm, struct kernel_limits *limits);
 

@@ -6,6 +6,7 @@
 #include "oracle_dirty.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,7 +14,8 @@
 
 #include "cli.h"
 
-#define VM_REQUESTS 500u /* random requests to one VM */
+#define RING_WITH_BITMAP 225 /* KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP of newer headers */
+#define VM_REQUESTS 500u     /* random requests to one VM */
 
 /* What a run has open. */
 struct run {
@@ -24,6 +26,31 @@ struct run {
 	FILE *record;
 	uint64_t recorded; /* lines */
 };
+
+/* CLI_OK, or why the kernel's dirty logging is none to compare with. */
+static int check_kernel(int kvm)
+{
+	static const struct {
+		int cap, from, to; /* what KVM_CHECK_EXTENSION has to say */
+		const char *lack;
+	} need[] = {
+	    {KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 3, 3, "initially set dirty logs"},
+	    {KVM_CAP_DIRTY_LOG_RING, 1, INT_MAX, "dirty rings"},
+	    {KVM_CAP_DIRTY_LOG_RING_ACQ_REL, 1, INT_MAX, "dirty rings with acquire and release"},
+	    {RING_WITH_BITMAP, 0, 0, "an order to have either rings or bitmaps"},
+	};
+	char text[96];
+
+	for (size_t i = 0; i < sizeof(need) / sizeof(need[0]); i++) {
+		const int got = ioctl(kvm, KVM_CHECK_EXTENSION, need[i].cap);
+
+		if (got >= need[i].from && got <= need[i].to)
+			continue;
+		snprintf(text, sizeof(text), "the kernel lacks %s", need[i].lack);
+		return oracle_skip(text, 0);
+	}
+	return CLI_OK;
+}
 
 static int kernel_answer(int vm, enum dirty_op op, struct dirty_call *call)
 {
@@ -197,7 +224,9 @@ int oracle_dirty_live(struct verdict *v, const struct dirty_live *o, struct prog
 
 	if (status != CLI_OK)
 		return status;
-	status = open_record(&run, o->record);
+	status = check_kernel(run.kvm);
+	if (status == CLI_OK)
+		status = open_record(&run, o->record);
 	if (status == CLI_OK)
 		status =
 		    o->ask != NULL ? ask_again(&run, v, o->ask) : ask_random(&run, v, o, progress);
