@@ -108,9 +108,14 @@ void twin_consumer_begins(struct twin_bits *b, unsigned int c)
 	for (size_t s = 0; s < b->map->n; s++) {
 		const struct naive_slot *slot = &b->map->slots[s];
 
-		for (uint64_t i = 0; i < twin_npages(b->map, slot); i++)
+		for (uint64_t i = 0; i < twin_npages(b->map, slot); i++) {
+			struct twin_page *page = &b->pages[s][i];
+
+			/* Also elsewhere: a neighbour that it looks at may share the extent. */
+			page->may |= (uint8_t)(page->pending << c);
 			if (twin_wants(b, c, slot))
-				begin_page(b, c, slot, i, &b->pages[s][i]);
+				begin_page(b, c, slot, i, page);
+		}
 	}
 }
 
