@@ -339,15 +339,20 @@ proctype hold_writer()
 	byte s, cur, b;
 
 	hold(s);
+#ifndef MARK_FIRST
 	write_data(1, 1, s);
+#endif
 #ifndef MARK_OUTSIDE
 	rcu_enter(1);
 #endif
 	write_mark(1, s, cur, b);
-	atomic {
 #ifndef MARK_OUTSIDE
-		rcu_leave(1);
+	rcu_leave(1);
 #endif
+#ifdef MARK_FIRST
+	write_data(1, 1, s);
+#endif
+	atomic {
 		drained(1);
 		tell(1);
 		hold_put();
@@ -540,11 +545,11 @@ inline get(me, c, s, old, st, cur, b, bits)
 		load(me, SUMMARY(old), CLEAN, b)
 	};
 	if
-	:: b -> take_marks(me, s, old, st, cur, b, bits);
+	:: b == 0
+	:: take_marks(me, s, old, st, cur, b, bits); /* another page is dirty, or this one */
 #ifdef FANOUT_UNLOCKED
-		mutex_lock(me, H);
+		mutex_lock(me, H)
 #endif
-	:: else
 	fi;
 	old = 0;
 #ifdef TAKE_UNLOCKED
@@ -597,7 +602,7 @@ inline end_batch(me, c, s)
 #ifdef NACK_CLEARS
 		batch[c] = 0
 #endif
-#ifdef ACK_ALL
+#if defined(ACK_ALL) || defined(SAME_EXTENT)
 	:: batch[c] && !mapped(s) -> batch[c] = 0
 #endif
 	:: else
