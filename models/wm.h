@@ -29,9 +29,9 @@
  */
 #define RLX 0
 #define ACQ 1
-#define REL 1
 #define ACQ_REL 1
 #define SC 2
+#define REL 3
 
 #define WM_LOCALS byte wm_i
 
@@ -355,7 +355,8 @@ inline fetch_add(t, l, delta, order, dst)
 	d_step {
 		dst = newest(l);
 		if
-		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: (order) != RLX && (order) != REL ->
+			JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
 		:: else
 		fi;
 		append(t, l, dst + (delta), order);
@@ -507,6 +508,11 @@ inline forget(t)
 }
 
 #endif /* TSO */
+
+inline exchange(t, l, value, order, before)
+{
+	fetch_add(t, l, (value) - before, order, before)
+}
 
 inline rcu_synchronize(t)
 {
