@@ -428,11 +428,11 @@ static void a_child_has_the_vcpus_of_all_threads(void **state)
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (status)
-		fail_msg("the child ended with %#x", (unsigned int)status);
 	/* The parent's vCPU is still inside. */
 	assert_int_equal(mslot_vcpu_destroy(g.vcpu), -EBUSY);
 	guest_stop(&g);
+	if (status)
+		fail_msg("the child ended with %#x", (unsigned int)status);
 }
 
 static void a_child_of_a_vcpu_is_still_inside(void **state)
