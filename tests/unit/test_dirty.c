@@ -478,8 +478,8 @@ static void scopes_cut_slots(void **state)
 {
 	/* Unsorted, overlapping, touching: 2-5 and 8-10, and all of space 1. */
 	static const struct mslot_dirty_range ranges[] = {
-	    {0, {PAGES(8), PAGES(2)}}, {1, {0, PAGES(1000)}},      {0, {PAGES(2), PAGES(2)}},
-	    {0, {PAGES(3), PAGES(2)}}, {0, {PAGES(40), PAGES(4)}}, {0, {PAGES(4), PAGES(1)}},
+	    {0, {PAGES(9), PAGES(1)}}, {1, {0, PAGES(1000)}},      {0, {PAGES(2), PAGES(2)}},
+	    {0, {PAGES(3), PAGES(2)}}, {0, {PAGES(40), PAGES(4)}}, {0, {PAGES(8), PAGES(1)}},
 	};
 	const struct mslot_dirty_options opt = {.ranges = ranges, .nranges = 6};
 	struct fixture *f = *state;
