@@ -5,6 +5,8 @@
  *            a barrier.  -DORDER=n: of all accesses; -DFENCED: a fence between.
  *   -DMP     data, then flag; -DORDER=n: of the flag's store and load.
  *   -DCOUNT  two increments; -DTORN: as a load and a store.
+ *   -DXCHG   two exchanges of one word: the later one gets what the first put there.  -DTORN.
+ *   -DCAS    two compare-and-exchanges of one word: one succeeds.  -DTORN.
  *   -DGRACE  a store before rcu_synchronize() and one after it: a section that sees the
  *            second sees the first, whatever the order of its loads.  -DNOGRACE.
  *   -DMUTEX  data under a mutex.  -DNOMUTEX.
@@ -75,6 +77,47 @@ proctype side(byte me)
 	done++
 }
 #define VERDICT (newest(0) == 2)
+#endif
+
+#ifdef XCHG
+/* A message passed by an exchange, which also takes what the other side put there. */
+proctype side(byte me)
+{
+	WM_LOCALS;
+	byte v;
+
+#ifdef TORN
+	load(me, 0, ACQ, v);
+	store(me, 0, me + 1, REL);
+#else
+	exchange(me, 0, me + 1, ACQ_REL, v);
+#endif
+	got[me] = v;
+	done++
+}
+#define VERDICT (got[0] + got[1] != 0)
+#endif
+
+#ifdef CAS
+/* One of two gets what there is once. */
+proctype side(byte me)
+{
+	WM_LOCALS;
+	byte v;
+
+#ifdef TORN
+	load(me, 0, ACQ, v);
+	if
+	:: v == 0 -> store(me, 0, me + 1, REL)
+	:: else
+	fi;
+#else
+	compare_exchange(me, 0, 0, me + 1, ACQ_REL, v);
+#endif
+	got[me] = (v == 0);
+	done++
+}
+#define VERDICT (got[0] + got[1] == 1)
 #endif
 
 #ifdef GRACE

@@ -92,9 +92,9 @@ MSLOT_API int mslot_map_create(const struct mslot_map_options *opt, struct mslot
 /*
  * mslot_map_destroy() - end a map and drop its references to regions.
  *   map   the map; NULL is allowed and does nothing
- * Returns 0, -EBUSY while a hold, a lease, a listener, a consumer of dirty pages or a final
- *   harvest exists, -EDEADLK inside a read section, in a listener callback of any map or in
- *   a release callback. After an error the map is as before.
+ * Returns 0, -EBUSY while a hold, a lease, a listener, a vCPU, a consumer of dirty pages or a
+ *   final harvest exists, -EDEADLK inside a read section, in a listener callback of any map or
+ *   in a release callback. After an error the map is as before.
  * Context: any thread; waits for read sections. No other thread may use the map
  *   during or after the call.
  * Lifetime: regions that only this map reached have been released on return.
@@ -121,6 +121,7 @@ struct mslot_map_stats {
 	uint64_t holds;           /* holds that exist */
 	uint64_t listeners;       /* listeners that exist */
 	uint64_t leases;          /* leases that are not put */
+	uint64_t vcpus;           /* vCPUs that exist */
 };
 
 /*
@@ -278,9 +279,10 @@ MSLOT_API size_t mslot_holders(struct mslot_map *map, struct mslot_holder *out, 
  *   timeout_ns  < 0 waits for ever, 0 only looks
  * On success no read section, no hold and no lease can reach anything that a commit of
  * this generation or an earlier one removed, and the `release` callbacks that
- * this caused have returned. Of leases only those are waited for that were taken from an
- * older snapshot and whose memory the current one does not show at the same guest addresses
- * any more: splits, merges, other flags and other ids take nothing away.
+ * this caused have returned. The vCPUs of the map are asked to leave or poll. Of leases only
+ * those are waited for that were taken from an older snapshot and whose memory the current one
+ * does not show at the same guest addresses any more: splits, merges, other flags and other ids
+ * take nothing away.
  * Returns 0, -ETIMEDOUT something can still be reached (mslot_holders() says who holds, and
  *   mslot_lease_holders() who leases),
  *   -EINVAL generation not published yet, -EDEADLK inside a read section, in a listener

@@ -189,6 +189,7 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 #define MSLOT_COMMIT_DRY_RUN (1u << 0)       /* validate only; listeners are not asked */
 #define MSLOT_COMMIT_IF_GENERATION (1u << 1) /* -EAGAIN unless the generation is as given */
 #define MSLOT_COMMIT_NOWAIT (1u << 2)        /* -EBUSY where a lease would be waited for */
+#define MSLOT_COMMIT_EXCLUSIVE (1u << 3)     /* with no vCPU inside; see below */
 
 /* Options of mslot_txn_commit(). */
 struct mslot_commit_options {
@@ -200,6 +201,7 @@ struct mslot_commit_options {
 	 * by mslot_final_destroy().
 	 */
 	struct mslot_final **final;
+	int64_t timeout_ns; /* for MSLOT_COMMIT_EXCLUSIVE: < 0 for ever, 0 only looks */
 };
 
 #define MSLOT_NO_EDIT UINT32_MAX /* instead of an index: no edit is to blame */
@@ -221,7 +223,9 @@ struct mslot_commit_result {
  * Checks, in the order in which they win:
  *   1 unknown flags                                       -EINVAL
  *   2 in a callback of this map's listeners               -EDEADLK
- *   3 at the W5 limit inside a read section, or in a
+ *   3 EXCLUSIVE in any other callback or a read section    -EDEADLK
+ *     EXCLUSIVE, and a vCPU is inside for too long        -ETIMEDOUT
+ *     at the W5 limit inside a read section, or in a
  *     callback of another map's listeners                 -EDEADLK
  *   4 another generation than the one asked for           -EAGAIN
  *   5 each edit in rising order: kind, edit flags, space, id class, an id named
@@ -233,19 +237,25 @@ struct mslot_commit_result {
  *     slot of its space                                   -EEXIST
  *   8 allocation (for large transactions also before 5)  -ENOMEM
  *   9 the first edit with a result beyond gpa_limit       -EINVAL
- *  10 with MSLOT_COMMIT_NOWAIT: a lease of this map on
- *     memory that would go                                -EBUSY
+ *  10 on memory that would go, of this map: with
+ *     MSLOT_COMMIT_NOWAIT a lease, with
+ *     MSLOT_COMMIT_EXCLUSIVE a write lease                -EBUSY
  *  11 a listener's veto                                   its errno
  * Check 10 is advice: a lease may still be taken before the publish, and then delays
  * mslot_wait() and `release` as any other. A dry run does not make it, nor 8 and 11.
  * A result that equals the slot as it is counts as no change and is never blamed by the
  * checks of the final map. When nothing changes nothing is published and the generation
  * stays (W3).
+ *
+ * With MSLOT_COMMIT_EXCLUSIVE no vCPU of the map is inside from before check 4 until
+ * the last listener was told: they are asked out, and mslot_vcpu_enter() waits. Such commits take
+ * turns. The timeout bounds the wait for turn and vCPUs together; when it ends nothing has
+ * changed. Plain read sections are not excluded, and MSLOT_COMMIT_DRY_RUN excludes nobody.
  * Returns 0 or the error of the first check that fails. The map is as before after an
  *   error (W1).
  * Context: the transaction's thread, also inside read sections and release
  *   callbacks. Serializes with other writers; never waits for readers below the W5
- *   limit (W4).
+ *   limit (W4), unless it is EXCLUSIVE.
  */
 MSLOT_API int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *opt,
 			       struct mslot_commit_result *result);

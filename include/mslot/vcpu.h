@@ -6,6 +6,13 @@
  * its last-used slot, its dirty ring, requests (flush what you cached, come out), and a kick
  * that wakes a thread which is in guest code. Writes by mslot_write() and the like inside
  * the section count as this vCPU's.
+ *
+ * Who asks: mslot_wait(), the KVM calls that wait, a commit at the W5 limit, the reclaimer
+ * when a region is to be released, and a commit with MSLOT_COMMIT_EXCLUSIVE, which also keeps
+ * vCPUs from entering until it is done. Only the vCPUs of the map concerned are asked; a
+ * wait may also have to outlast sections of others, as mslot_wait() says.
+ *
+ * After a fork the child has the handles of all vCPUs; those of other threads are not inside.
  */
 #ifndef MSLOT_VCPU_H
 #define MSLOT_VCPU_H
@@ -22,8 +29,10 @@ struct mslot_vcpu;
 struct mslot_vcpu_options {
 	/*
 	 * Make the vCPU's thread leave or poll soon (a signal, an eventfd, a flag that the
-	 * interpreter looks at). Called on the thread that asks, at most once until the vCPU
-	 * polls or enters again; must not call the library. May be NULL.
+	 * interpreter looks at). Called while the vCPU is inside, on the thread that asks, or on
+	 * the vCPU's own when it enters while somebody waits; at most once until the vCPU
+	 * polls or enters again. Must not call the library. May be NULL: then nobody but
+	 * mslot_vcpu_pending() says that the vCPU is waited for.
 	 */
 	void (*kick)(void *ctx);
 	void *ctx;
@@ -45,7 +54,7 @@ MSLOT_API int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_o
  * mslot_vcpu_destroy() - end a vCPU.
  *   vcpu   the vCPU; NULL is allowed and does nothing
  * Returns 0, -EBUSY it is inside a section.
- * Context: any thread; no other may use the vCPU during or after the call.
+ * Context: any thread, also in callbacks; no other may use the vCPU during or after the call.
  */
 MSLOT_API int mslot_vcpu_destroy(struct mslot_vcpu *vcpu);
 
@@ -54,9 +63,9 @@ MSLOT_API int mslot_vcpu_destroy(struct mslot_vcpu *vcpu);
  *   vcpu   the vCPU
  *   out    receives the snapshot
  * Requests made before are answered. While an EXCLUSIVE commit is under way the call waits.
- * Sections of one vCPU nest; an inner one sees the outer one's snapshot.
+ * Sections of one vCPU nest; an inner one sees the outer one's snapshot and answers nothing.
  * Returns 0, -EDEADLK an EXCLUSIVE commit is under way and the thread is inside another
- *   section, -EBUSY the thread is inside a section of another vCPU.
+ *   section or in a listener callback, -EBUSY the thread is inside a section of another vCPU.
  * Context: the vCPU's thread. Wait-free but for EXCLUSIVE commits, after the thread's first
  *   entry.
  * Lifetime: the snapshot, its slots and their host memory stay usable until
@@ -76,15 +85,16 @@ MSLOT_API void mslot_vcpu_leave(struct mslot_vcpu *vcpu);
  *   vcpu   the vCPU, entered
  *   out    receives the new snapshot
  * Every snapshot, slot and host address obtained before is dead.
- * Returns 0, -EDEADLK inside a nested section (the vCPU's own or any other), where nothing
- *   has happened.
+ * Returns 0, -EDEADLK inside a nested section (the vCPU's own or any other) or in a listener
+ *   callback, where nothing has happened.
  * Context: the thread that entered. Waits as mslot_vcpu_enter() does.
  */
 MSLOT_API int mslot_vcpu_poll(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out);
 
 /*
- * mslot_vcpu_pending() - has somebody asked this vCPU to poll or leave?
+ * mslot_vcpu_pending() - whether somebody has asked this vCPU to poll or leave.
  *   vcpu   the vCPU
+ * Requests stay until the vCPU polls, or leaves and enters again.
  * Returns 1 or 0.
  * Context: any thread. Wait-free; one load.
  */

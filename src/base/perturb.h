@@ -36,6 +36,14 @@ enum perturb_point {
 	PERTURB_LEASE_SEEN,        /* a scan saw it active, has not read it yet */
 	PERTURB_REGION_PARKED,     /* on the list, the reclaimer does not know */
 	PERTURB_WAIT_SETTLED,      /* no lease to wait for, releases not counted */
+	PERTURB_VCPU_INSIDE,       /* a vCPU counts as inside, its requests not answered */
+	PERTURB_VCPU_ANSWERED,     /* requests answered, the gate not looked at */
+	PERTURB_VCPU_OUT,          /* a vCPU is out, whoever waits for that not woken */
+	PERTURB_VCPU_ASKED,        /* a request posted, not known whether to kick */
+	PERTURB_VCPUS_ASKED,       /* all asked, grace period not begun */
+	PERTURB_GATE_CLOSED,       /* gate closed, no vCPU asked to come out */
+	PERTURB_GATE_WATCHED,      /* a vCPU is inside and watched, the committer not asleep */
+	PERTURB_EXCLUDED,          /* no vCPU inside, nothing committed */
 	PERTURB_POINTS
 };
 

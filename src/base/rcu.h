@@ -74,6 +74,15 @@ static inline bool rcu_in_section(void)
 	return urcu_bp_read_ongoing() != 0;
 }
 
+/*
+ * How many sections (of anybody's) is the calling thread inside of? liburcu promises only
+ * whether there is one, but answers with its count; a unit test holds it to that.
+ */
+static inline unsigned int rcu_depth(void)
+{
+	return (unsigned int)urcu_bp_read_ongoing();
+}
+
 /* Wait until every section entered before the call has been left. Never inside one. */
 static inline void rcu_synchronize(void)
 {

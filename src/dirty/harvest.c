@@ -62,7 +62,6 @@ void harvest_run(struct harvest *h)
 		return;
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_swap(extent);
-	/* TO MERGE: map_ask_vcpus(h->map), so that the grace period does not wait for guests. */
 	map_synchronize(h->map);
 	logging_mark_write_leases(h->map);
 	for (extent = h->marked; extent; extent = extent->next_taken)

@@ -21,12 +21,16 @@
 #include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
+#include "map/vcpus.h"
 
 /* The most scratch memory that a map keeps from commit to commit. */
 #define SCRATCH_KEEP ((size_t)64 << 10)
 /* Names that a map has scratch memory for from the beginning. */
 #define SCRATCH_NAMES 4u
 
+#define KNOWN_COMMIT_FLAGS                                                                         \
+	(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION | MSLOT_COMMIT_NOWAIT |                 \
+	 MSLOT_COMMIT_EXCLUSIVE)
 #define NATIVE_SLOT_FLAGS (MSLOT_LOG_DIRTY | MSLOT_READONLY)
 
 static size_t scratch_bytes(uint64_t names)
@@ -293,8 +297,12 @@ static int refuse_late(struct commit *c, const struct mslot_diff *diff)
 
 	if (err)
 		return err;
-	if ((c->args->flags & MSLOT_COMMIT_NOWAIT) && lease_breaks(c->map, c->old, c->next))
+	if ((c->args->flags & MSLOT_COMMIT_NOWAIT) && lease_breaks(c->map, c->old, c->next, false))
 		return commit_refuse(c, -EBUSY, MSLOT_NO_EDIT, "memory that goes is leased");
+	if ((c->args->flags & MSLOT_COMMIT_EXCLUSIVE) &&
+	    lease_breaks(c->map, c->old, c->next, true))
+		return commit_refuse(c, -EBUSY, MSLOT_NO_EDIT,
+				     "memory that goes is leased for writing");
 	if (c->args->would_wait && map_wait_deadlocks(1))
 		return commit_refuse(c, -EDEADLK, MSLOT_NO_EDIT, "would wait inside a section");
 	PERTURB(BEFORE_PREPARE);
@@ -389,6 +397,49 @@ static int refuse_early(const struct mslot_txn *txn, int err, const char *reason
 	return err;
 }
 
+/* With or without vCPUs inside. */
+static int commit_begun(struct mslot_txn *txn, const struct txn_commit_args *args,
+			struct mslot_commit_result *result)
+{
+	struct mslot_map *map = txn->map;
+	int err = map_write_begin(map);
+
+	if (err)
+		return refuse_early(txn, err,
+				    map_owned(map) ? "in a listener callback of this map"
+						   : "retired memory at its limit in a section",
+				    result);
+	err = txn_commit_locked(txn, args, result);
+	map_write_end(map);
+	return err;
+}
+
+/* A dry run has nothing that vCPUs could get in the way of. */
+static bool commit_excludes(uint32_t flags)
+{
+	return flags & MSLOT_COMMIT_EXCLUSIVE && !(flags & MSLOT_COMMIT_DRY_RUN);
+}
+
+/* Wait for the vCPUs before the writer mutex is taken: one may want it in its section. */
+static int commit_exclusive(struct mslot_txn *txn, const struct txn_commit_args *args,
+			    int64_t timeout_ns, struct mslot_commit_result *result)
+{
+	struct mslot_map *map = txn->map;
+	int err;
+
+	if (map_wait_deadlocks(0) || reclaimer_self())
+		return refuse_early(txn, -EDEADLK,
+				    map_owned(map) ? "in a listener callback of this map"
+						   : "would wait inside a section or a callback",
+				    result);
+	err = map_exclude(map, deadline_of(timeout_ns));
+	if (err)
+		return refuse_early(txn, err, "a vCPU did not leave in time", result);
+	err = commit_begun(txn, args, result);
+	map_readmit(map);
+	return err;
+}
+
 int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *opt,
 		     struct mslot_commit_result *result)
 {
@@ -398,19 +449,14 @@ int mslot_txn_commit(struct mslot_txn *txn, const struct mslot_commit_options *o
 	    .slot_flags = NATIVE_SLOT_FLAGS,
 	    .final = opt ? opt->final : NULL,
 	};
-	struct mslot_map *map = txn->map;
 	int err;
 
-	if (args.flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION | MSLOT_COMMIT_NOWAIT))
+	if (args.flags & ~KNOWN_COMMIT_FLAGS)
 		return refuse_early(txn, -EINVAL, "unknown commit flags", result);
-	err = map_write_begin(map);
-	if (err)
-		return refuse_early(txn, err,
-				    map_owned(map) ? "in a listener callback of this map"
-						   : "retired memory at its limit in a section",
-				    result);
-	err = txn_commit_locked(txn, &args, result);
-	map_write_end(map);
+	if (commit_excludes(args.flags))
+		err = commit_exclusive(txn, &args, opt->timeout_ns, result);
+	else
+		err = commit_begun(txn, &args, result);
 	if (!err && !(args.flags & MSLOT_COMMIT_DRY_RUN))
 		mslot_txn_abort(txn);
 	return err;

@@ -4,14 +4,14 @@
  *
  * prepare() takes every lock, so that the child's copy is consistent; parent() and child()
  * give them back. In the child the reclaimer is gone and starts again with the next
- * request; sections of other threads are forgotten by liburcu.
+ * request; sections of other threads are forgotten by liburcu, and their vCPUs are out.
  *
  * Order: liburcu's locks first, with none of ours held, because a grace period in progress
  * may wait for a reader that wants one of ours. Then the list and, by trying, the harvest locks,
  * whose owners wait for grace periods, and the writer mutexes: their owners may want each
  * other's, or the list, in any order (a listener may commit to another map, or create one),
- * so whoever cannot have all gives all back. Last each holds_lock, the registry of leases and
- * the reclaimer's lock, whose owners wait for nothing else.
+ * so whoever cannot have all gives all back. Last each holds_lock and vcpus_lock, the registry of
+ * leases and the reclaimer's lock, whose owners wait for nothing else.
  *
  * A fork inside a read section or in a listener callback would wait for itself in liburcu:
  * it leaves liburcu's locks alone, and the child may only exec or exit.
@@ -23,6 +23,7 @@
 #include "base/rcu.h"
 #include "map/lease.h"
 #include "map/reclaim.h"
+#include "map/vcpus.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -35,6 +36,7 @@ static void unlock_maps(const struct mslot_map *end)
 	struct mslot_map *map;
 
 	for (map = maps; map != end; map = map->all_next) {
+		pthread_mutex_unlock(&map->vcpus_lock);
 		pthread_mutex_unlock(&map->holds_lock);
 		if (!map_owned(map))
 			pthread_mutex_unlock(&map->writer);
@@ -57,6 +59,7 @@ static bool trylock_maps(void)
 			return false;
 		}
 		pthread_mutex_lock(&map->holds_lock);
+		pthread_mutex_lock(&map->vcpus_lock);
 	}
 	return true;
 }
@@ -101,8 +104,10 @@ static void child(void)
 
 	reclaimer_after_fork(true);
 	lease_after_fork(true);
-	for (map = maps; map; map = map->all_next)
+	for (map = maps; map; map = map->all_next) {
+		map_vcpus_forked(map);
 		reclaimer_requeue(map);
+	}
 	unlock_maps(NULL);
 	pthread_mutex_unlock(&list_lock);
 	if (with_rcu)

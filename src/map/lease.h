@@ -18,9 +18,9 @@
  */
 bool lease_settled(struct mslot_map *map, uint64_t generation);
 
-/* Does a lease of the map hold memory that `old` shows as it was taken and `next` does not? */
+/* Does a (write) lease of the map hold memory that `old` shows as it was taken, `next` not? */
 bool lease_breaks(struct mslot_map *map, const struct mslot_snapshot *old,
-		  const struct mslot_snapshot *next);
+		  const struct mslot_snapshot *next, bool writes_only);
 
 /* Leases of the map that are not put. */
 uint64_t lease_count(struct mslot_map *map);

@@ -190,7 +190,7 @@ bool lease_settled(struct mslot_map *map, uint64_t generation)
 }
 
 bool lease_breaks(struct mslot_map *map, const struct mslot_snapshot *old,
-		  const struct mslot_snapshot *next)
+		  const struct mslot_snapshot *next, bool writes_only)
 {
 	struct lease_iter it = {0};
 	bool breaks = false;
@@ -198,7 +198,8 @@ bool lease_breaks(struct mslot_map *map, const struct mslot_snapshot *old,
 
 	lease_registry_lock();
 	while (!breaks && next_of(&it, map, &c))
-		breaks = !intact(&c, next) && intact(&c, old);
+		breaks = (!writes_only || c.access == MSLOT_WRITE) && !intact(&c, next) &&
+			 intact(&c, old);
 	lease_registry_unlock();
 	return breaks;
 }

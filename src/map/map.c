@@ -15,6 +15,7 @@
 #include "map/lease.h"
 #include "map/reclaim.h"
 #include "map/txn.h"
+#include "map/vcpus.h"
 #include "map/writer.h"
 
 /* Serial numbers that a map takes at a time. */
@@ -74,6 +75,11 @@ void map_unlock(struct mslot_map *map)
 bool map_wait_deadlocks(unsigned int own)
 {
 	return rcu_in_section() || owned > own;
+}
+
+bool map_any_owned(void)
+{
+	return owned > 0;
 }
 
 uint64_t snapshot_serial(struct mslot_map *map)
@@ -161,21 +167,27 @@ static int locks_init(struct mslot_map *map)
 {
 	if (pthread_mutex_init(&map->writer, NULL))
 		return -ENOMEM;
-	if (pthread_mutex_init(&map->holds_lock, NULL)) {
-		pthread_mutex_destroy(&map->writer);
-		return -ENOMEM;
-	}
-	if (logging_init(&map->log)) {
-		pthread_mutex_destroy(&map->holds_lock);
-		pthread_mutex_destroy(&map->writer);
-		return -ENOMEM;
-	}
+	if (pthread_mutex_init(&map->holds_lock, NULL))
+		goto fail_writer;
+	if (map_vcpus_init(map))
+		goto fail_holds;
+	if (logging_init(&map->log))
+		goto fail_vcpus;
 	return 0;
+
+fail_vcpus:
+	map_vcpus_fini(map);
+fail_holds:
+	pthread_mutex_destroy(&map->holds_lock);
+fail_writer:
+	pthread_mutex_destroy(&map->writer);
+	return -ENOMEM;
 }
 
 static void locks_fini(struct mslot_map *map)
 {
 	logging_fini(&map->log);
+	map_vcpus_fini(map);
 	pthread_mutex_destroy(&map->holds_lock);
 	pthread_mutex_destroy(&map->writer);
 }
@@ -251,7 +263,7 @@ static bool map_busy(struct mslot_map *map)
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
 	return busy || map->nlisteners > 0 || map->log.consumers || map->log.nfinals ||
-	       lease_count(map) > 0;
+	       lease_count(map) > 0 || map_nvcpus(map) > 0;
 }
 
 int mslot_map_destroy(struct mslot_map *map)
@@ -307,6 +319,7 @@ int mslot_map_stats_get(struct mslot_map *map, struct mslot_map_stats *out)
 	    .listeners = map->nlisteners,
 	    .holds = mslot_holders(map, NULL, 0),
 	    .leases = lease_count(map),
+	    .vcpus = map_nvcpus(map),
 	};
 	map_unlock(map);
 	return 0;
@@ -330,7 +343,7 @@ int map_write_begin(struct mslot_map *map)
 		map->grace_waits++;
 		PERTURB(AT_LIMIT);
 		map_unlock(map);
-		reclaim_synchronize(map);
+		map_synchronize(map);
 		map_lock(map);
 		reclaim_run(map, RECLAIM_ALL);
 	}
@@ -357,6 +370,15 @@ void map_synchronize(struct mslot_map *map)
 	/* Whatever was published before: sections older than that are over below. */
 	uint64_t generation = atomic_load_explicit(&map->published, memory_order_acquire);
 
+	/*
+	 * Before the requests: a vCPU that answered them and enters again before the grace
+	 * period begins has acquired the count with its request word, and asks itself. Relaxed:
+	 * that word carries it. Pairs with mslot_vcpu_enter().
+	 */
+	atomic_fetch_add_explicit(&map->awaited, 1, memory_order_relaxed);
+	map_ask_vcpus(map);
+	PERTURB(VCPUS_ASKED);
 	reclaim_synchronize(map);
+	atomic_fetch_sub_explicit(&map->awaited, 1, memory_order_relaxed);
 	logging_begun(map, generation);
 }

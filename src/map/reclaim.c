@@ -34,6 +34,14 @@ uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t deadline_of(int64_t timeout_ns)
+{
+	if (timeout_ns < 0)
+		return UINT64_MAX;
+	/* now + timeout stays below UINT64_MAX: both are below 2^63. */
+	return now_ns() + (uint64_t)timeout_ns;
+}
+
 void reclaim_retire(struct mslot_map *map, struct retired *batch)
 {
 	batch->next = NULL;

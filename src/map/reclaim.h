@@ -83,5 +83,12 @@ void reclaimer_requeue(struct mslot_map *map);
 
 /* Now, CLOCK_MONOTONIC, in ns. */
 uint64_t now_ns(void);
+/* When a timeout ends: UINT64_MAX, which is never, for one below 0. */
+uint64_t deadline_of(int64_t timeout_ns);
+
+/* A condition whose deadlines are of that clock. Returns 0 or an errno, positive. */
+int cond_init(pthread_cond_t *cond);
+/* Wait once, until then at the latest; *err is ETIMEDOUT when that was the end, else 0. */
+void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ns, int *err);
 
 #endif /* MSLOT_MAP_RECLAIM_H */

@@ -25,6 +25,7 @@
 #include "base/rcu.h"
 #include "map/lease.h"
 #include "map/reclaim.h"
+#include "map/writer.h"
 
 #define LINGER_NS UINT64_C(1000000000)
 #define BATCHES_A_STEP 32u
@@ -44,18 +45,25 @@ static bool stirred; /* lease_rescan() is due */
 static bool running;
 static _Atomic(const void *) self; /* thread_token() of the thread */
 
-static void conds_init(void)
+int cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
+	int err;
 
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&wake, &attr);
-	pthread_cond_init(&progress, &attr);
+	err = pthread_cond_init(cond, &attr);
 	pthread_condattr_destroy(&attr);
+	return err;
 }
 
-static void wait_until(pthread_cond_t *cond, uint64_t deadline_ns, int *err)
+static void conds_init(void)
+{
+	(void)cond_init(&wake);
+	(void)cond_init(&progress);
+}
+
+void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ns, int *err)
 {
 	struct timespec ts = {
 	    .tv_sec = (time_t)(deadline_ns / UINT64_C(1000000000)),
@@ -63,9 +71,9 @@ static void wait_until(pthread_cond_t *cond, uint64_t deadline_ns, int *err)
 	};
 
 	if (deadline_ns == UINT64_MAX)
-		*err = pthread_cond_wait(cond, &lock);
+		*err = pthread_cond_wait(cond, mutex);
 	else
-		*err = pthread_cond_timedwait(cond, &lock, &ts);
+		*err = pthread_cond_timedwait(cond, mutex, &ts);
 }
 
 static void note_progress(void)
@@ -102,8 +110,12 @@ static void look_after(struct mslot_map *map, bool urgent)
 	uint64_t reclaimed, published;
 
 	published = atomic_load_explicit(&map->published, memory_order_acquire);
-	if (published != atomic_load_explicit(&map->graced, memory_order_acquire))
-		reclaim_synchronize(map);
+	if (published != atomic_load_explicit(&map->graced, memory_order_acquire)) {
+		if (urgent)
+			map_synchronize(map);
+		else
+			reclaim_synchronize(map);
+	}
 	if (!urgent && published != atomic_load_explicit(&map->published, memory_order_relaxed))
 		return;
 	do {
@@ -160,9 +172,9 @@ static void *reclaimer_main(void *arg)
 		else if (queue)
 			serve_one();
 		else if (users > 0)
-			wait_until(&wake, UINT64_MAX, &err);
+			cond_wait_until(&wake, &lock, UINT64_MAX, &err);
 		else if (err != ETIMEDOUT)
-			wait_until(&wake, now_ns() + LINGER_NS, &err);
+			cond_wait_until(&wake, &lock, now_ns() + LINGER_NS, &err);
 		else
 			break;
 		if (stirred || releases || queue || users > 0)
@@ -298,7 +310,7 @@ int reclaimer_wait(bool (*done)(struct mslot_map *map, uint64_t arg), struct msl
 			return -ETIMEDOUT;
 		pthread_mutex_lock(&lock);
 		while (seen == events && err != ETIMEDOUT)
-			wait_until(&progress, deadline_ns, &err);
+			cond_wait_until(&progress, &lock, deadline_ns, &err);
 		pthread_mutex_unlock(&lock);
 	}
 }

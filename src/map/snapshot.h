@@ -106,6 +106,10 @@ struct mslot_map {
 	_Atomic uint64_t graced;
 	/* Batches of this generation or an earlier one have been freed or given to holds. */
 	_Atomic uint64_t reclaimed;
+	/* Grace periods that somebody waits for: a vCPU that enters meanwhile is asked at once. */
+	_Atomic uint32_t awaited;
+	/* An EXCLUSIVE commit is under way; stored under vcpus_lock. */
+	_Atomic bool gate_closed;
 
 	_Alignas(64) struct mslot_map_options opt; /* constant after creation */
 	struct mslot_region kvm_region;            /* unowned; offset = hva */
@@ -134,6 +138,13 @@ struct mslot_map {
 	struct mslot_hold *dropped;            /* put, nodes not handed on yet */
 	uint64_t nholds;                       /* live ones */
 
+	/* vCPUs. Taken alone, under the writer mutex or holds_lock; nothing is locked inside it. */
+	pthread_mutex_t vcpus_lock;
+	pthread_cond_t vcpus_moved;          /* one that was watched came out; the gate opened */
+	const struct map_vcpu_ops *vcpu_ops; /* set with the first vCPU, then constant */
+	struct mslot_vcpu *vcpus;
+	uint64_t nvcpus;
+
 	/* Reclaimer's queue; protected by the reclaimer's lock. */
 	bool queued;
 	bool urgent;
@@ -158,6 +169,9 @@ void map_unlock(struct mslot_map *map);
  * than the `own` that the caller drops first: a reader may be waiting for one of them.
  */
 bool map_wait_deadlocks(unsigned int own);
+
+/* Is the calling thread in a listener callback of any map? */
+bool map_any_owned(void);
 
 /* Bytes of a snapshot struct with n spaces. */
 static inline size_t snapshot_bytes(uint32_t nspaces)

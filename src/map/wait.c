@@ -16,21 +16,15 @@
 #include "map/hold.h"
 #include "map/lease.h"
 #include "map/reclaim.h"
+#include "map/vcpus.h"
 #include "map/wait.h"
+#include "map/writer.h"
 
 static bool unreachable(struct mslot_map *map, uint64_t generation)
 {
 	/* Acquire: reclaim_run()'s queueing of releases before our look at that queue. */
 	return atomic_load_explicit(&map->reclaimed, memory_order_acquire) >= generation &&
 	       !hold_older_than(map, generation);
-}
-
-static uint64_t deadline_of(int64_t timeout_ns)
-{
-	if (timeout_ns < 0)
-		return UINT64_MAX;
-	/* now + timeout stays below UINT64_MAX: both are below 2^63. */
-	return now_ns() + (uint64_t)timeout_ns;
 }
 
 static bool is_noted(const struct mslot_map *map, uint64_t generation)
@@ -70,11 +64,14 @@ static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t time
 	if (!unreachable(map, generation)) {
 		if (timeout_ns < 0) {
 			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
-			reclaim_synchronize(map);
+			map_synchronize(map);
 			map_lock(map);
 			reclaim_run(map, RECLAIM_ALL);
 			map_unlock(map);
 		} else {
+			/* The reclaimer asks too, but may be in a grace period that asked nobody.
+			 */
+			map_ask_vcpus(map);
 			reclaimer_kick(map, true);
 		}
 		err = reclaimer_wait(unreachable, map, generation, deadline);

@@ -43,7 +43,10 @@ struct txn_commit_args {
 int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 		      struct mslot_commit_result *result);
 
-/* Wait until every read section entered before the call has been left. No mutex held. */
+/*
+ * Wait until every read section entered before the call has been left, after asking the
+ * vCPUs of the map to come out. No mutex held.
+ */
 void map_synchronize(struct mslot_map *map);
 
 #endif /* MSLOT_MAP_WRITER_H */

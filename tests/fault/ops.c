@@ -305,6 +305,37 @@ static int run_dry(struct world *w, const struct op *op)
 	return err;
 }
 
+/* With no time to wait: a gate that a failure left closed shows when it is run again. */
+static int run_exclusive(struct world *w, const struct op *op)
+{
+	const struct mslot_commit_options opt = {.flags = MSLOT_COMMIT_EXCLUSIVE};
+	struct mslot_commit_result result = {.failed_edit = 77};
+	int err = mslot_txn_commit(w->txn, &opt, &result);
+
+	(void)op;
+	CHECK(result.failed_edit == MSLOT_NO_EDIT, "edit %u is blamed", result.failed_edit);
+	return err;
+}
+
+/* ---- vCPUs -------------------------------------------------------------- */
+
+static int run_vcpu(struct world *w, const struct op *op)
+{
+	struct mslot_vcpu *vcpu;
+	int err = mslot_vcpu_create(w->map, NULL, &vcpu);
+
+	(void)op;
+	if (!err)
+		w->result = vcpu;
+	return err;
+}
+
+static void finish_vcpu(struct world *w, const struct op *op)
+{
+	(void)op;
+	CHECK_OK(mslot_vcpu_destroy(w->result));
+}
+
 /* ---- KVM ---------------------------------------------------------------- */
 
 static struct kvm_userspace_memory_region kvm_region_of(uint32_t i)
@@ -530,6 +561,9 @@ const struct op ops[] = {
     COMMIT("merge of many slots", prepare_merge_many, 0),
     {"commit: dry run", "mslot_txn_commit", prepare_mixed, run_dry, finish_txn, EDITS, false, false,
      0},
+    {"commit: exclusive", "mslot_txn_commit", prepare_mixed, run_exclusive, NULL, EDITS, true,
+     false, 0},
+    {"vcpu_create", "mslot_vcpu_create", NULL, run_vcpu, finish_vcpu, 0, false, true, 0},
     KVM("create", mslot_kvm_set_user_memory_region, run_kvm, KVM_CREATE),
     KVM("delete", mslot_kvm_set_user_memory_region, run_kvm, KVM_DELETE),
     KVM("move", mslot_kvm_set_user_memory_region, run_kvm, KVM_MOVE),

@@ -211,6 +211,22 @@ static void iterate(struct world *w)
 	mslot_leave(snap);
 }
 
+static void vcpu_sections(struct world *w)
+{
+	const struct mslot_snapshot *snap;
+	struct mslot_vcpu *vcpu;
+
+	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
+	sealed();
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	CHECK(mslot_vcpu_find(vcpu, 0, 0) == mslot_find(snap, 0, 0), "another slot");
+	CHECK_OK(mslot_vcpu_poll(vcpu, &snap));
+	CHECK(mslot_vcpu_pending(vcpu) == 0, "asked by nobody");
+	mslot_vcpu_leave(vcpu);
+	CHECK_OK(mslot_vcpu_destroy(vcpu));
+	unsealed();
+}
+
 /* ---- Ends --------------------------------------------------------------- */
 
 static void ends(struct world *w)
@@ -349,6 +365,9 @@ const struct quiet quiets[] = {
      "mslot_snapshot_generation mslot_snapshot_nslots mslot_snapshot_npages",
      look},
     {"mslot_iter_gpa mslot_iter_hva mslot_iter_next mslot_translate mslot_dump", iterate},
+    {"mslot_vcpu_enter mslot_vcpu_find mslot_vcpu_poll mslot_vcpu_pending mslot_vcpu_leave "
+     "mslot_vcpu_destroy",
+     vcpu_sections},
     {"mslot_txn_abort mslot_diff_destroy mslot_listener_remove", ends},
     {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg "
      "mslot_mark_dirty mslot_write_begin mslot_write_end",

@@ -14,7 +14,8 @@ import re
 import source
 
 LAYERS = ["base", "index", "log", "map", "dirty", "access", "kvm"]
-PUBLIC = {"map.h": "map", "txn.h": "map", "lease.h": "map", "access.h": "access", "dirty.h": "dirty",
+PUBLIC = {"map.h": "map", "txn.h": "map", "lease.h": "map", "dirty.h": "dirty",
+          "access.h": "access", "vcpu.h": "access",
           "kvm.h": "kvm", "mslot.h": "kvm"}
 CLIENTS = ("cli", "bench", "adapters", "examples")
 URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),

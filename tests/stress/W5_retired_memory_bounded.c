@@ -69,7 +69,8 @@ static void read_sections(struct stress_thread *self)
 /* A commit that never takes effect: below the limit its generation is refused. */
 static int try_inside(void)
 {
-	struct mslot_commit_options opt = {.flags = MSLOT_COMMIT_IF_GENERATION, .generation = UINT64_MAX};
+	struct mslot_commit_options opt = {.flags = MSLOT_COMMIT_IF_GENERATION,
+					   .generation = UINT64_MAX};
 	struct mslot_commit_result result;
 	struct mslot_txn *txn;
 	int err;

@@ -43,7 +43,7 @@ static const struct {
     WINDOW(HOLD_PUT, "R1 R3 W5 L2"),
     WINDOW(HOLD_INHERIT, "R1 W5 L2"),
     WINDOW(WAIT_LOOKED, "W4 W5"),
-    WINDOW(WAIT_UNREACHABLE, "W1 W4 W5 L2"),
+    WINDOW(WAIT_UNREACHABLE, "W1 W4 W5 L2 L1"),
     WINDOW(LEASE_FILLED, "L1 L2 D1"),
     WINDOW(LEASE_ENDED, "L1 L2 D1"),
     WINDOW(LEASE_SEEN, "L1 L2"),
@@ -51,6 +51,14 @@ static const struct {
     WINDOW(WAIT_SETTLED, "W1 W4 W5 L1 L2"),
     WINDOW(MARK_LIVE_LOADED, "D1"),
     WINDOW(HARVEST_SWAPPED, "D1"),
+    WINDOW(VCPU_INSIDE, "vcpu"),
+    WINDOW(VCPU_ANSWERED, "vcpu"),
+    WINDOW(VCPU_OUT, "vcpu"),
+    WINDOW(VCPU_ASKED, "vcpu"),
+    WINDOW(VCPUS_ASKED, "vcpu"),
+    WINDOW(GATE_CLOSED, "vcpu"),
+    WINDOW(GATE_WATCHED, "vcpu"),
+    WINDOW(EXCLUDED, "vcpu"),
 };
 
 static const char *program;

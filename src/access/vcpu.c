@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu.c - vCPUs: sections that others can ask to end, and keep from beginning.
+ *
+ * Data. `request` is what others ask, bits; `inside` is 0, or VCPU_IS_INSIDE with
+ * VCPU_IS_WATCHED when an EXCLUSIVE commit sleeps until it changes.
+ *
+ * Invariants
+ *   U1 only the vCPU's thread clears `request`, by an exchange: nothing posted is lost
+ *   U2 VCPU_KICKED says that an entry will follow: the vCPU was kicked, or was outside
+ *   U3 VCPU_IS_WATCHED is set under vcpus_lock, and only when VCPU_IS_INSIDE is
+ *   U4 a thread is inside of one vCPU at most, vcpu_current
+ *
+ * Enter, in this order:
+ *   1 begin the read section: a grace period that this section does not delay began
+ *     before it, and so after what was posted for that grace period
+ *   2 say so in `inside`
+ *   3 exchange `request`, flush
+ *   4 look at the gate; closed: out, wait, from the start
+ *   5 look at `awaited`; somebody waits: post to ourselves what they missed us with
+ *   6 load the snapshot
+ * The exchange in 3 is the fence between 2 and 4: see vcpus.c, V3. It also is why a kick is
+ * not missed: whoever posts after it finds us inside, whoever posted before it is answered.
+ */
+#include "access/vcpu.h"
+
+#include <errno.h>
+
+#include "base/alloc.h"
+#include "base/perturb.h"
+#include "base/rcu.h"
+
+/* Beside VCPU_FLUSH and VCPU_LEAVE in a request word. */
+#define VCPU_KICKED (1u << 31)
+
+#define VCPU_IS_INSIDE 1u
+#define VCPU_IS_WATCHED 2u
+
+_Thread_local struct mslot_vcpu *vcpu_current;
+
+/* ---- Asking --------------------------------------------------------------- */
+
+static void ask_one(struct mslot_vcpu *vcpu, uint32_t requests)
+{
+	/* Release: the publish before the request. Acquire: that it is inside. Pairs with
+	 * the exchange in try_enter(). */
+	uint32_t had =
+	    atomic_fetch_or_explicit(&vcpu->request, requests | VCPU_KICKED, memory_order_acq_rel);
+
+	PERTURB(VCPU_ASKED);
+	/* Outside, the next entry answers; it has not been kicked, but forgets that too. */
+	if (!(had & VCPU_KICKED) && atomic_load_explicit(&vcpu->inside, memory_order_relaxed) &&
+	    vcpu->opt.kick)
+		vcpu->opt.kick(vcpu->opt.ctx);
+}
+
+static void ask_all(struct mslot_map *map, uint32_t requests)
+{
+	struct mslot_vcpu *vcpu;
+
+	for (vcpu = map->vcpus; vcpu; vcpu = vcpu->next)
+		ask_one(vcpu, requests);
+}
+
+static bool watch_one(struct mslot_vcpu *vcpu)
+{
+	uint32_t seen = VCPU_IS_INSIDE;
+
+	/* Acquire: what was done inside, when it is out. Pairs with step_out(). */
+	return atomic_compare_exchange_strong_explicit(
+		   &vcpu->inside, &seen, VCPU_IS_INSIDE | VCPU_IS_WATCHED, memory_order_acquire,
+		   memory_order_acquire) ||
+	       seen != 0;
+}
+
+static bool watch_any(struct mslot_map *map)
+{
+	struct mslot_vcpu *vcpu;
+
+	for (vcpu = map->vcpus; vcpu; vcpu = vcpu->next)
+		if (watch_one(vcpu))
+			return true;
+	return false;
+}
+
+static void forget_others(struct mslot_map *map)
+{
+	struct mslot_vcpu *vcpu;
+
+	for (vcpu = map->vcpus; vcpu; vcpu = vcpu->next) {
+		if (vcpu == vcpu_running())
+			continue;
+		/* Relaxed: there is one thread. */
+		atomic_store_explicit(&vcpu->inside, 0, memory_order_relaxed);
+		vcpu->depth = 0;
+	}
+}
+
+static const struct map_vcpu_ops vcpu_ops = {
+    .ask = ask_all,
+    .watch = watch_any,
+    .forked = forget_others,
+};
+
+/* ---- Create and destroy --------------------------------------------------- */
+
+int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_options *opt,
+		      struct mslot_vcpu **out)
+{
+	struct mslot_vcpu *vcpu = mem_alloc_aligned(64, sizeof(*vcpu));
+
+	if (!vcpu)
+		return -ENOMEM;
+	*vcpu = (struct mslot_vcpu){.map = map};
+	if (opt)
+		vcpu->opt = *opt;
+	pthread_mutex_lock(&map->vcpus_lock);
+	map->vcpu_ops = &vcpu_ops;
+	vcpu->next = map->vcpus;
+	if (vcpu->next)
+		vcpu->next->prev = vcpu;
+	map->vcpus = vcpu;
+	map->nvcpus++;
+	pthread_mutex_unlock(&map->vcpus_lock);
+	*out = vcpu;
+	return 0;
+}
+
+int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
+{
+	struct mslot_map *map;
+
+	if (!vcpu)
+		return 0;
+	map = vcpu->map;
+	pthread_mutex_lock(&map->vcpus_lock);
+	/* Acquire: the last section before the memory is freed. Pairs with step_out(). */
+	if (atomic_load_explicit(&vcpu->inside, memory_order_acquire)) {
+		pthread_mutex_unlock(&map->vcpus_lock);
+		return -EBUSY;
+	}
+	if (vcpu->prev)
+		vcpu->prev->next = vcpu->next;
+	else
+		map->vcpus = vcpu->next;
+	if (vcpu->next)
+		vcpu->next->prev = vcpu->prev;
+	map->nvcpus--;
+	pthread_mutex_unlock(&map->vcpus_lock);
+	mem_free(vcpu);
+	return 0;
+}
+
+/* ---- Sections ------------------------------------------------------------- */
+
+/* Forget everything that was cached from older snapshots. */
+static void vcpu_flush(struct mslot_vcpu *vcpu)
+{
+	vcpu->hint = (struct mslot_hint){0};
+}
+
+static void step_out(struct mslot_vcpu *vcpu)
+{
+	uint32_t was;
+
+	PERTURB(READER_LEAVING);
+	/* Release: the section before the commit that waits for its end. Pairs with
+	 * watch_one(). */
+	was = atomic_exchange_explicit(&vcpu->inside, 0, memory_order_acq_rel);
+	PERTURB(VCPU_OUT);
+	rcu_leave();
+	if (was & VCPU_IS_WATCHED)
+		map_vcpu_moved(vcpu->map);
+}
+
+/* Returns false, and is out again, when the gate is closed. */
+static bool try_enter(struct mslot_vcpu *vcpu)
+{
+	struct mslot_map *map = vcpu->map;
+
+	rcu_enter();
+	PERTURB(READER_ENTERED);
+	/* Relaxed: the exchange carries it. Pairs with ask_one(). */
+	atomic_store_explicit(&vcpu->inside, VCPU_IS_INSIDE, memory_order_relaxed);
+	PERTURB(VCPU_INSIDE);
+	/* Both ends of ask_one(): it finds us inside, or we find what it posted, the gate and
+	 * the publish before that. */
+	if (atomic_exchange_explicit(&vcpu->request, 0, memory_order_acq_rel))
+		vcpu_flush(vcpu);
+	PERTURB(VCPU_ANSWERED);
+	/* Acquire: all of the commit that kept us out. Pairs with open_gate(). */
+	if (__builtin_expect(atomic_load_explicit(&map->gate_closed, memory_order_acquire), 0)) {
+		step_out(vcpu);
+		return false;
+	}
+	/* Relaxed: at least what the last request knew of. Pairs with map_synchronize(). */
+	if (__builtin_expect(atomic_load_explicit(&map->awaited, memory_order_relaxed) != 0, 0))
+		ask_one(vcpu, VCPU_LEAVE);
+	/* Acquire pairs with rcu_publish() in commit_publish(). */
+	vcpu->snap = rcu_load(&map->snapshot);
+	PERTURB(SNAPSHOT_LOADED);
+	return true;
+}
+
+int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
+{
+	const struct mslot_vcpu *running = vcpu_running();
+
+	if (running && running != vcpu)
+		return -EBUSY;
+	if (!running) {
+		while (!try_enter(vcpu)) {
+			/* The commit may be waiting for the section, or be who called us. */
+			if (map_wait_deadlocks(0))
+				return -EDEADLK;
+			map_gate_wait(vcpu->map);
+		}
+		vcpu_current = vcpu;
+	}
+	vcpu->depth++;
+	*out = vcpu->snap;
+	return 0;
+}
+
+void mslot_vcpu_leave(struct mslot_vcpu *vcpu)
+{
+	if (--vcpu->depth > 0)
+		return;
+	vcpu_current = NULL;
+	step_out(vcpu);
+}
+
+int mslot_vcpu_poll(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
+{
+	/* In a callback the commit's own snapshots would go, and the gate may be closed. */
+	if (vcpu->depth != 1 || rcu_depth() != 1 || map_any_owned())
+		return -EDEADLK;
+	step_out(vcpu);
+	while (!try_enter(vcpu))
+		map_gate_wait(vcpu->map);
+	*out = vcpu->snap;
+	return 0;
+}
+
+int mslot_vcpu_pending(const struct mslot_vcpu *vcpu)
+{
+	/* Relaxed: whoever polls because of it synchronises there. */
+	return atomic_load_explicit(&vcpu->request, memory_order_relaxed) != 0;
+}
+
+const struct mslot_slot *mslot_vcpu_find(struct mslot_vcpu *vcpu, uint32_t space, uint64_t gpa)
+{
+	return mslot_find_hint(vcpu->snap, space, gpa, &vcpu->hint);
+}
