@@ -23,13 +23,14 @@
  *
  * Variants that are as good:
  *   SWAP_RELEASE     a release store of `live` instead of the exchange
- *   CLEAN_RELAXED    the clean check without acquire
+ *   CLEAN=RLX        the clean check without acquire
+ *   MARK_FIRST       marking before the data are stored or the lease is taken, in one section
  *   REPORT_LATER     pages of active write leases only marked, not also reported
  * Mutants, one flag each; what they omit:
- *   LIVE_RELAXED SWAP_RELAXED   the order of clearing a bitmap and making it live
- *   TEST_RELAXED BIT_RELAXED    the order of another writer's summary bit and its skip
+ *   LOAD_LIVE=RLX SWAP=RLX      the order of clearing a bitmap and making it live
+ *   TEST=RLX SET_BIT=RLX        the order of another writer's summary bit and its skip
  *   SUMMARY_LATE     setting the summary bit before the bit
- *   MARK_FIRST       storing before marking; with LEASE_HOLD: taking before marking
+ *   MARK_FIRST       with HOLD_WRITER or LEASE_HOLD: storing or taking before marking
  *   MARK_OUTSIDE     marking inside a section
  *   NO_GRACE         the grace period of a harvest
  *   COPY_EARLY       copying after the grace period
@@ -43,12 +44,13 @@
  *   SCAN_EARLY       looking for write leases after the grace period
  *   SCAN_NO_MARK     marking their pages again
  *   SCAN_CURRENT     looking them up in the harvest's own snapshot
- *   PUT_RELAXED SCAN_RELAXED    the order of the device's stores and the put
+ *   PUT_RELAXED SCAN=RLX        the order of the device's stores and the put
+ *   BEGUN_NO_HOLDS FINAL_NO_HOLDS   waiting for holds older than the commit
  *   BEGUN_NO_GRACE   waiting for sections without log before the bulk copy
  *   BEGUN_NO_SCAN    marking the leases that are older than the log
  *   BEGUN_SCAN_EARLY BEGUN_SCAN_LATE   doing so between grace period and bulk copy
  *   FINAL_NO_GRACE FINAL_NO_DRAIN FINAL_UNLOCKED   one step of the final harvest each
- *   DRAIN_RELAXED    the order of the device's stores and the final copy
+ *   DRAIN=RLX        the order of the device's stores and the final copy
  *   SAME_EXTENT      giving the successor of the deleted slot an extent of its own
  */
 #ifndef CONSUMERS
@@ -115,44 +117,26 @@
 #define mapped(s) true
 #endif
 
-#ifdef LIVE_RELAXED
-#define LOAD_LIVE RLX
-#else
+/* Orders: cases.txt relaxes each with -D. */
+#ifndef LOAD_LIVE
 #define LOAD_LIVE ACQ
 #endif
-#ifdef TEST_RELAXED
-#define TEST RLX
-#else
+#ifndef TEST
 #define TEST ACQ
 #endif
-#ifdef BIT_RELAXED
-#define SET_BIT RLX
-#else
+#ifndef SET_BIT
 #define SET_BIT REL
 #endif
-#ifdef SWAP_RELAXED
-#define SWAP RLX
-#else
+#ifndef SWAP
 #define SWAP ACQ_REL
 #endif
-#ifdef CLEAN_RELAXED
-#define CLEAN RLX
-#else
+#ifndef CLEAN
 #define CLEAN ACQ
 #endif
-#ifdef PUT_RELAXED
-#define PUT RLX
-#else
-#define PUT ACQ_REL
-#endif
-#ifdef SCAN_RELAXED
-#define SCAN RLX
-#else
+#ifndef SCAN
 #define SCAN ACQ
 #endif
-#ifdef DRAIN_RELAXED
-#define DRAIN RLX
-#else
+#ifndef DRAIN
 #define DRAIN ACQ
 #endif
 
