@@ -16,6 +16,7 @@
 #include "run.h"
 
 #define SMALL "migrate-demo", "--size", "64M", "--transactions", "100"
+#define TINY "migrate-demo", "--size", "12M", "--transactions", "100"
 #define ROUND_FIELDS "round stop dirty_pages pages_sent ms mib_per_s dirty_per_s transactions"
 #define OUTCOME_FIELDS "rounds pages_sent lost_pages downtime_ms digest_equal transactions"
 
@@ -114,7 +115,7 @@ static void what_is_broken_on_purpose_is_found(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
-		run_cli(&r, (const char *const[]){SMALL, "--rounds", broken[i].rounds, "--break",
+		run_cli(&r, (const char *const[]){TINY, "--rounds", broken[i].rounds, "--break",
 						  broken[i].how, "--json", "-q", NULL});
 		assert_json(r.out, OUTCOME_FIELDS,
 			    "o['lost_pages'] > 0 and o['digest_equal'] is False and "
@@ -137,7 +138,7 @@ static void a_break_that_never_happens_loses_nothing(void **state)
 
 	(void)state;
 	run_cli(&r,
-		(const char *const[]){SMALL, "--break", "mark:1000000000", "--json", "-q", NULL});
+		(const char *const[]){TINY, "--break", "mark:1000000000", "--json", "-q", NULL});
 	assert_int_equal(r.status, 0);
 	assert_contains(r.err, "0 writes were not marked, 0 pages lost");
 	assert_json(r.out, OUTCOME_FIELDS, "o['lost_pages'] == 0 and o['digest_equal'] is True");
@@ -160,7 +161,7 @@ static void it_draws_the_rounds(void **state)
 		run_free(&r);
 	}
 	/* Where not all is sent there is a line more. */
-	run_cli(&r, (const char *const[]){SMALL, "--break", "flush", "--svg", name, "-q", NULL});
+	run_cli(&r, (const char *const[]){TINY, "--break", "flush", "--svg", name, "-q", NULL});
 	assert_int_equal(r.status, 1);
 	assert_svg(name);
 	run_free(&r);
@@ -172,7 +173,7 @@ static void a_drawing_that_cannot_be_is_a_failure_at_once(void **state)
 	struct run r;
 
 	(void)state;
-	run_cli(&r, (const char *const[]){SMALL, "--svg", "/nonexistent/a.svg", NULL});
+	run_cli(&r, (const char *const[]){TINY, "--svg", "/nonexistent/a.svg", NULL});
 	assert_int_equal(r.status, 1);
 	assert_string_equal(r.out, "");
 	assert_contains(r.err, "mslot migrate-demo: /nonexistent/a.svg: cannot write: ");
