@@ -16,9 +16,9 @@
 #include "clock.h"
 
 #define CYCLES 20000u
-#define CHUNK 500u
-#define CHUNKS 100u /* of a thread beside another one */
-#define TOO_LONG_NS UINT64_C(1000000000)
+#define CHUNK 250u
+#define CHUNKS 60u /* of a thread beside another one */
+#define TOO_LONG_NS UINT64_C(300000000)
 
 static const char *const kind_name[LEASE_KINDS] = {"read", "write", "write-logged"};
 

@@ -9,7 +9,7 @@
 
 #include <mslot/access.h>
 
-#include "log/log.h"
+#include "map/logging.h"
 #include "map/slot.h"
 
 /*
@@ -53,7 +53,7 @@ static inline uint64_t access_slot_end(const struct mslot_slot *slot)
 
 /*
  * Note that `bytes` > 0 from gpa on, all in the slot, were stored to: after the stores, in the
- * section in which the slot was found.
+ * section or hold in which the slot was found.
  */
 static inline void access_wrote(const struct mslot_slot *slot, uint64_t gpa, uint64_t bytes)
 {
@@ -63,7 +63,7 @@ static inline void access_wrote(const struct mslot_slot *slot, uint64_t gpa, uin
 		return;
 	first = gpa >> slot->page_shift;
 	last = (gpa + (bytes - 1)) >> slot->page_shift;
-	log_mark(slot->log, slot_log_page(slot, first), last - first + 1);
+	logging_mark(slot, slot_log_page(slot, first), last - first + 1);
 }
 
 #endif /* MSLOT_ACCESS_LOCATE_H */

@@ -103,7 +103,7 @@ static struct log_extent *in_step(const struct log_view *view, uint64_t *first)
 	struct log_extent *extent = view->pieces[0].extent;
 
 	*first = view->first - extent->first;
-	if (view->npieces > 1 || !log_bits_in_step(extent->spare, *first, view->npages))
+	if (view->npieces > 1 || !log_bits_in_step(extent->npages, *first, view->npages))
 		return NULL;
 	return extent;
 }

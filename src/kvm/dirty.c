@@ -108,10 +108,11 @@ static int hold_logged(struct mslot_map *map, struct mslot_key key, const void *
 	return err;
 }
 
-static void harvest_slot(struct harvest *h, const struct mslot_slot *slot)
+static void harvest_slot(struct harvest *h, const struct mslot_slot *slot,
+			 const struct mslot_hold *hold)
 {
 	harvest_add(h, slot->log, slot->log->first, slot->log->first + slot->log->npages);
-	harvest_run(h);
+	harvest_run(h, mslot_hold_snapshot(hold));
 }
 
 /* ---- Get ---- */
@@ -125,7 +126,7 @@ static int get_and_clear(struct harvest *h, struct mslot_key key, void *bitmap)
 	err = hold_logged(h->map, key, bitmap, NULL, &slot, &hold);
 	if (err)
 		return err;
-	harvest_slot(h, slot);
+	harvest_slot(h, slot, hold);
 	bits_take_out(slot->log, LOG_SET_KVM, bitmap);
 	mslot_hold_put(hold);
 	return 0;
@@ -199,7 +200,7 @@ static void clear_masked(const struct mslot_slot *slot, const struct kvm_clear_d
 		set = log_extent_set(extent, LOG_SET_KVM);
 		if (!set)
 			continue;
-		if (at % BITMAP_WORD_BITS == 0 && log_bits_in_step(set->fresh, bit, n))
+		if (at % BITMAP_WORD_BITS == 0 && log_bits_in_step(extent->npages, bit, n))
 			log_bits_clear_words(set->fresh, bit, n, (const void *)(mask + at / 8));
 		else
 			clear_buffered(set->fresh, bit, n, mask, at);
@@ -216,7 +217,7 @@ static int harvest_and_clear(struct harvest *h, struct mslot_key key,
 	err = hold_logged(h->map, key, log->dirty_bitmap, log, &slot, &hold);
 	if (err)
 		return err;
-	harvest_slot(h, slot);
+	harvest_slot(h, slot, hold);
 	clear_masked(slot, log);
 	mslot_hold_put(hold);
 	return 0;

@@ -182,7 +182,8 @@ uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
  * (words.c): only where the range is in step with the words, log_bits_in_step().
  */
 typedef uint64_t log_any_word __attribute__((aligned(1), may_alias));
-bool log_bits_in_step(const struct log_bits *bits, uint64_t first, uint64_t n);
+/* Of bits of npages pages. */
+bool log_bits_in_step(uint64_t npages, uint64_t first, uint64_t n);
 /* out = bits. */
 void log_bits_copy_words(const struct log_bits *bits, uint64_t first, uint64_t n,
 			 log_any_word *out);

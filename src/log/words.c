@@ -12,10 +12,9 @@
 
 #include "log/bits.h"
 
-bool log_bits_in_step(const struct log_bits *bits, uint64_t first, uint64_t n)
+bool log_bits_in_step(uint64_t npages, uint64_t first, uint64_t n)
 {
-	return first % BITMAP_WORD_BITS == 0 &&
-	       (n % BITMAP_WORD_BITS == 0 || first + n == bits->npages);
+	return first % BITMAP_WORD_BITS == 0 && (n % BITMAP_WORD_BITS == 0 || first + n == npages);
 }
 
 /* Words [first, end) of the bitmap, and the run's part of them. */

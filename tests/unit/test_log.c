@@ -100,8 +100,8 @@ static void step_in_step(struct rng *rng, struct twin *t)
 	log_any_word *map = (void *)(room + 1);
 	uint8_t *was = (uint8_t *)room + 1;
 
-	assert_true(room && log_bits_in_step(t->bits, first, len));
-	assert_false(log_bits_in_step(t->bits, 1, t->n));
+	assert_true(room && log_bits_in_step(t->n, first, len));
+	assert_false(log_bits_in_step(t->n, 1, t->n));
 	for (i = 0; i < bytes; i++)
 		was[i] = rng_chance(rng, 30) ? (uint8_t)rng_next(rng) : 0;
 	if (way == 0)
