@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <mslot/mslot.h>
 
@@ -37,6 +38,7 @@
 #define EDITS 256u
 #define BATCH 64u
 #define SETUP_SLOTS 4096u
+#define LOGGED_BYTES (UINT64_C(512) << 20)
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -59,6 +61,8 @@ struct world {
 	uint32_t *order;            /* a permutation: the order in which slots are edited */
 	size_t next;                /* the place in it */
 	struct mslot_hint hint;
+	void *host; /* of run_dirty() */
+	struct mslot_dirty *dirty;
 	uint64_t gpa[LOOKUPS], hva[LOOKUPS], miss[LOOKUPS], inside[LOOKUPS];
 	struct mslot_key key[LOOKUPS];
 };
@@ -513,6 +517,119 @@ static void run_setup(struct world *w, const char *path, body_fn *body)
 	world_fini(w);
 }
 
+/* ---- Dirty pages and leases: one slot of 512 MiB ------------------------------- */
+
+static uint64_t store(struct world *w, size_t n)
+{
+	uint64_t done = 0;
+	size_t k;
+
+	for (k = 0; k < n; k++)
+		done += mslot_store(w->snap, (struct mslot_addr){0, k * PAGE}, 8, k) == 0;
+	return done;
+}
+
+static uint64_t lease(struct world *w, size_t n)
+{
+	const struct mslot_span span = {.access = MSLOT_WRITE, .gpa = PAGE, .len_bytes = PAGE};
+	struct mslot_lease *taken;
+	uint64_t done = 0;
+	size_t k;
+
+	for (k = 0; k < n; k++) {
+		done += mslot_lease_take(w->snap, &span, NULL, &taken) == 0;
+		mslot_lease_put(taken);
+	}
+	return done;
+}
+
+static uint64_t harvest(struct world *w, size_t n)
+{
+	struct mslot_dirty_batch *batch;
+	size_t k;
+
+	for (k = 0; k < n; k++) {
+		if (mslot_dirty_get(w->dirty, &batch) < 0)
+			return 0;
+		mslot_dirty_ack(batch);
+	}
+	return n;
+}
+
+/* One page in a hundred, in every part of the slot. */
+static void mark_some(struct world *w)
+{
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	uint64_t gpa;
+
+	for (gpa = 0; gpa < LOGGED_BYTES; gpa += 100 * PAGE)
+		mslot_mark_dirty(snap, (struct mslot_addr){0, gpa}, PAGE);
+	mslot_leave(snap);
+}
+
+/* In a section; once before, so that memory is there. */
+static void run_inside(struct world *w, const char *path, body_fn *body, body_fn *before)
+{
+	w->snap = mslot_enter(w->map);
+	if (before)
+		before(w, LOOKUPS);
+	run(path, "scalar", "read", body, w, LOOKUPS);
+	mslot_leave(w->snap);
+}
+
+static void logged_init(struct world *w)
+{
+	const struct mslot_map_options opt = {.simd = MSLOT_SIMD_SCALAR};
+	struct mslot_region_options ropt = {.len_bytes = LOGGED_BYTES, .fd = -1};
+	struct mslot_slot_def def = {.len_bytes = LOGGED_BYTES};
+	struct mslot_txn *txn;
+	int err;
+
+	memset(w, 0, sizeof(*w));
+	w->nslots = 1;
+	w->host = mmap(NULL, LOGGED_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w->host == MAP_FAILED)
+		die("mmap", -errno);
+	ropt.hva = w->host;
+	err = mslot_map_create(&opt, &w->map);
+	if (!err)
+		err = mslot_region_create(&ropt, &w->region);
+	if (err)
+		die("map", err);
+	def.region = w->region;
+	txn = begin(w);
+	commit(txn, mslot_txn_create(txn, &def));
+}
+
+static void run_dirty(struct world *w)
+{
+	int err;
+
+	logged_init(w);
+	run_inside(w, "store-unlogged", store, store);
+	run_inside(w, "lease", lease, lease);
+	err = mslot_dirty_create(w->map, NULL, &w->dirty);
+	if (err)
+		die("mslot_dirty_create", err);
+	run_inside(w, "store-dirty", store, store);
+	harvest(w, 2);
+	run_inside(w, "store-clean", store, NULL);
+	run_inside(w, "lease-logged", lease, lease);
+	mark_some(w);
+	harvest(w, 3);
+	run("harvest-clean", "scalar", "write", harvest, w, 1);
+	mark_some(w);
+	run("harvest-1-in-100", "scalar", "write", harvest, w, 1);
+	err = mslot_dirty_destroy(w->dirty);
+	if (!err)
+		err = mslot_map_destroy(w->map);
+	if (err)
+		die("mslot_map_destroy", err);
+	mslot_region_put(w->region);
+	munmap(w->host, LOGGED_BYTES);
+}
+
 static void run_size(struct world *w, size_t nslots)
 {
 	world_init(w, nslots, MSLOT_SIMD_SCALAR);
@@ -550,5 +667,6 @@ int main(int argc, char **argv)
 		run_size(&w, sizes[i]);
 	run_setup(&w, "setup-single", setup_single);
 	run_setup(&w, "setup-at-once", setup_at_once);
+	run_dirty(&w);
 	return 0;
 }
