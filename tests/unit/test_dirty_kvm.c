@@ -386,6 +386,33 @@ static void only_pages_of_the_slot(void **state)
 	expect_word(*state, 2, (UINT64_C(1) << 33) - 1);
 }
 
+/* A slot whose first page is not the first of a word of its bitmaps, longer than a buffer. */
+static void a_mask_out_of_step(void **state)
+{
+	static const struct req large = {1, LOG, 0x100000, 3000 * P, HVA};
+	enum { CUT = 100, REST = 2900, WORDS = 46 };
+	uint64_t mask[WORDS], got[WORDS + 1];
+	struct rng rng;
+
+	rng_init(&rng, 77);
+	assert_set(*state, large);
+	assert_int_equal(enable(*state, MANUAL), 0);
+	mark(*state, large.gpa, 3000);
+	cut_and_join(*state, large.gpa + CUT * P, false);
+	for (size_t i = 0; i < WORDS; i++)
+		mask[i] = rng_next(&rng);
+	/* To memory that is not aligned, too. */
+	memcpy((char *)got + 1, mask, sizeof(mask));
+	assert_int_equal(clear(*state, 2, 0, REST, (char *)got + 1), 0);
+	memset(got, 0x55, sizeof(got));
+	assert_int_equal(get(*state, 2, (char *)got + 1), 0);
+	memmove(got, (char *)got + 1, sizeof(mask));
+	for (uint64_t i = 0; i < WORDS * 64; i++)
+		assert_int_equal(bitmap_test(got, i), i < REST && !bitmap_test(mask, i));
+	assert_int_equal(get(*state, 1, got), 0);
+	assert_true(got[0] == UINT64_MAX && got[1] == (UINT64_C(1) << (CUT - 64)) - 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -401,6 +428,7 @@ int main(void)
 	    CASE(a_consumer_and_kvm_do_not_hide_writes),
 	    CASE(logs_at_every_size),
 	    CASE(only_pages_of_the_slot),
+	    CASE(a_mask_out_of_step),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
