@@ -18,7 +18,7 @@ uint64_t bits_copy_bytes(const struct log_view *view)
 static void or_pages(const struct bits_query *q, uint64_t page, uint64_t end, uint64_t *buf,
 		     uint64_t at)
 {
-	const struct log_bits *live;
+	const struct log_bits *live, *ringed;
 	struct log_extent *extent;
 	struct log_set *set;
 	uint64_t n, bit;
@@ -30,6 +30,9 @@ static void or_pages(const struct bits_query *q, uint64_t page, uint64_t end, ui
 			continue;
 		/* Relaxed: only harvests change the pointer, and the caller has their lock. */
 		live = atomic_load_explicit(&extent->live, memory_order_relaxed);
+		ringed = atomic_load_explicit(&extent->ringed, memory_order_acquire);
+		if (q->what & BITS_RINGED && ringed)
+			log_bits_or_out(ringed, bit, n, buf, at);
 		if (q->what & BITS_LIVE)
 			log_bits_or_out(live, bit, n, buf, at);
 		if (q->what & BITS_FRESH)

@@ -53,6 +53,9 @@ static int add_set(struct log_extent *extent, uint32_t i, const struct log_wants
 		log_bits_set_range(set->fresh, first - extent->first, npages);
 	/* Release: the set's bitmaps. Pairs with log_extent_set(). */
 	atomic_store_explicit(&extent->sets[i], set, memory_order_release);
+	/* Relaxed: writers that do not know yet are waited for before the consumer begins. */
+	if (i != LOG_SET_KVM)
+		atomic_fetch_or_explicit(&extent->others, 1u << i, memory_order_relaxed);
 	return 0;
 }
 
@@ -85,6 +88,7 @@ void log_extent_drop_set(struct log_extent *extent, uint32_t consumer)
 {
 	struct log_set *set = log_extent_set(extent, consumer);
 
+	atomic_fetch_and_explicit(&extent->others, ~(1u << consumer), memory_order_relaxed);
 	/* Relaxed: whoever looks at other consumers' sets has one of the locks. */
 	atomic_store_explicit(&extent->sets[consumer], NULL, memory_order_relaxed);
 	set_free(set);

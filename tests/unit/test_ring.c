@@ -1,0 +1,750 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ring.c - dirty rings: what is pushed, collected and reset, and what becomes of it when the
+ * map changes meanwhile. Frames and pages are numbers of pages of 4096 bytes.
+ */
+#include "dirty_fixture.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <mslot/mslot.h>
+
+#include "access/vcpu.h"
+#include "base/alloc.h"
+#include "base/perturb.h"
+
+#define SIZE 256u
+#define SOFT (SIZE - MSLOT_RING_RESERVED)
+#define HOST_PAGES UINT64_C(1024)
+
+struct fixture {
+	struct mslot_map *map;
+	struct mslot_region *region;
+	unsigned char *host;
+	struct mslot_vcpu *vcpu[2];
+};
+
+static struct mslot_vcpu *make_vcpu(struct mslot_map *map)
+{
+	struct mslot_vcpu *vcpu = NULL;
+
+	assert_int_equal(mslot_vcpu_create(map, NULL, &vcpu), 0);
+	return vcpu;
+}
+
+/* Slot 1 shows pages [0, 512) at frame 0, logged. */
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct mslot_slot_def def;
+
+	f.map = make_map(NULL);
+	f.host = mmap(NULL, PAGES(HOST_PAGES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	assert_true(f.host != MAP_FAILED);
+	f.region = make_region((uintptr_t)f.host, HOST_PAGES);
+	def = def_of(1, 0, 512, f.region, 0);
+	def.flags = LOG;
+	put_slot(f.map, def);
+	assert_int_equal(mslot_ring_enable(f.map, SIZE * sizeof(struct mslot_ring_entry),
+					   MSLOT_RING_WITH_BITMAP),
+			 0);
+	f.vcpu[0] = make_vcpu(f.map);
+	f.vcpu[1] = make_vcpu(f.map);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	perturb_hook = NULL;
+	assert_int_equal(mslot_vcpu_destroy(f->vcpu[0]), 0);
+	assert_int_equal(mslot_vcpu_destroy(f->vcpu[1]), 0);
+	end_map(f->map);
+	mslot_region_put(f->region);
+	assert_int_equal(munmap(f->host, PAGES(HOST_PAGES)), 0);
+	return 0;
+}
+
+/* ---- Short words ---------------------------------------------------------- */
+
+/* A byte to each of n frames, in one write each. Returns the first error. */
+static int write_frames(struct mslot_vcpu *vcpu, uint64_t gfn, uint64_t n)
+{
+	const struct mslot_snapshot *snap;
+	int err = mslot_vcpu_enter(vcpu, &snap);
+
+	if (err)
+		return err;
+	for (; n > 0 && !err; n--, gfn++)
+		err = mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "x", 1);
+	mslot_vcpu_leave(vcpu);
+	return err;
+}
+
+/* Say afterwards that n frames were written. */
+static void tell(struct mslot_vcpu *vcpu, uint64_t gfn, uint64_t n)
+{
+	const struct mslot_snapshot *snap;
+
+	assert_int_equal(mslot_vcpu_enter(vcpu, &snap), 0);
+	mslot_mark_dirty(snap, (struct mslot_addr){0, PAGES(gfn)}, PAGES(n));
+	mslot_vcpu_leave(vcpu);
+}
+
+/* A vCPU's ring has exactly these frames, as they were pushed, of pages from `page` on. */
+static void expect_ring(struct fixture *f, struct mslot_vcpu *vcpu, uint32_t id, uint64_t gfn,
+			uint64_t n, uint64_t page)
+{
+	struct mslot_ring_page out[SIZE + 1];
+
+	memset(out, 0xff, sizeof(out));
+	assert_int_equal(mslot_vcpu_collect(vcpu, out, SIZE + 1), n);
+	for (uint64_t i = 0; i < n; i++) {
+		assert_int_equal(out[i].key.space, 0);
+		assert_int_equal(out[i].key.id, id);
+		assert_int_equal(out[i].gpa, PAGES(gfn + i));
+		assert_int_equal(out[i].hva, (uintptr_t)f->host + PAGES(page + i));
+	}
+}
+
+static void expect_empty(struct fixture *f, struct mslot_vcpu *vcpu)
+{
+	expect_ring(f, vcpu, 0, 0, 0, 0);
+}
+
+/* What KVM's call says of slot 1, and that is n pages from `first` on. */
+static void expect_bitmap(struct fixture *f, uint64_t first, uint64_t n)
+{
+	uint64_t bitmap[8];
+	struct kvm_dirty_log log = {.slot = 1, .dirty_bitmap = bitmap};
+
+	memset(bitmap, 0, sizeof(bitmap));
+	assert_int_equal(mslot_kvm_get_dirty_log(f->map, &log), 0);
+	assert_int_equal(bitmap_count(bitmap, 0, 512), n);
+	assert_int_equal(bitmap_count(bitmap, first, n), n);
+}
+
+static void commit(struct mslot_txn *txn, int index)
+{
+	assert_int_equal(index, 0);
+	assert_int_equal(finish(txn, NULL), 0);
+}
+
+static void split_at(struct fixture *f, uint64_t gfn)
+{
+	const struct mslot_part part = {.id = 2, .gpa = PAGES(gfn)};
+	struct mslot_txn *txn = begin(f->map);
+
+	commit(txn, mslot_txn_split(txn, (struct mslot_key){0, 1}, &part, 1));
+}
+
+static void move_to(struct fixture *f, uint32_t id, uint64_t gfn)
+{
+	struct mslot_txn *txn = begin(f->map);
+
+	commit(txn, mslot_txn_move(txn, (struct mslot_key){0, id}, PAGES(gfn)));
+}
+
+/* ---- Enable --------------------------------------------------------------- */
+
+static void enable_refuses(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		uint32_t flags;
+		int err;
+	} cases[] = {
+	    {0, 0, -EINVAL},
+	    {1, 0, -EINVAL},
+	    {2048, 0, -EINVAL},
+	    {4095, 0, -EINVAL},
+	    {4097, 0, -EINVAL},
+	    {12288, 0, -EINVAL},
+	    {4096, 2, -EINVAL},
+	    {UINT64_C(3) << 40, 0, -EINVAL},
+	    {UINT64_C(1) << 21, 0, -E2BIG},
+	    {UINT64_C(1) << 63, 0, -E2BIG},
+	    {UINT64_C(1) << 20, 0, 0},
+	    {UINT64_C(1) << 20, 0, -EBUSY},
+	    {4096, 1, -EBUSY},
+	};
+	struct mslot_map *map = make_map(NULL);
+	const struct mslot_snapshot *snap;
+
+	(void)state;
+	snap = mslot_enter(map);
+	assert_int_equal(mslot_ring_enable(map, 4096, 0), -EDEADLK);
+	mslot_leave(snap);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_int_equal(mslot_ring_enable(map, cases[i].bytes, cases[i].flags),
+				 cases[i].err);
+	end_map(map);
+}
+
+static void rings_come_before_vcpus_and_have_a_page_at_least(void **state)
+{
+	const struct mslot_map_options opt = {.page_shift = 14};
+	struct mslot_map *map = make_map(&opt);
+	struct mslot_ring_entry *entries = NULL;
+	struct mslot_vcpu *vcpu = make_vcpu(map);
+
+	(void)state;
+	assert_int_equal(mslot_ring_enable(map, 16384, 0), -EBUSY);
+	assert_int_equal(mslot_vcpu_ring(vcpu, &entries), -ENXIO);
+	assert_int_equal(mslot_vcpu_collect(vcpu, NULL, 0), -ENXIO);
+	assert_int_equal(mslot_ring_reset(map), -ENXIO);
+	assert_null(entries);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	assert_int_equal(mslot_ring_enable(map, 8192, 0), -EINVAL);
+	assert_int_equal(mslot_ring_enable(map, 16384, 0), 0);
+	vcpu = make_vcpu(map);
+	assert_int_equal(mslot_vcpu_ring(vcpu, &entries), 1024);
+	assert_int_equal((uintptr_t)entries % 16384, 0);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	end_map(map);
+}
+
+static int enable_in_callback(void *ctx, const struct mslot_diff *diff)
+{
+	(void)diff;
+	return mslot_ring_enable(ctx, 4096, 0) == -EDEADLK && mslot_ring_reset(ctx) == -EDEADLK
+		   ? 0
+		   : -EPROTO;
+}
+
+static void calls_that_wait_are_refused_in_callbacks_and_sections(void **state)
+{
+	static const struct mslot_listener_ops ops = {.prepare = enable_in_callback};
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap;
+	struct mslot_listener *listener;
+
+	assert_int_equal(mslot_listener_add(f->map, &ops, f->map, 0, &listener), 0);
+	move_to(f, 1, 512);
+	assert_int_equal(mslot_listener_remove(listener), 0);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_ring_reset(f->map), -EDEADLK);
+	mslot_vcpu_leave(f->vcpu[0]);
+}
+
+/* ---- Push and collect ----------------------------------------------------- */
+
+static void entries_are_those_of_kvm(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_slot_def def = def_of(7, 600, 8, f->region, 700);
+	struct mslot_ring_entry *e;
+
+	def.flags = LOG;
+	put_slot(f->map, def);
+	assert_int_equal(mslot_vcpu_ring(f->vcpu[0], &e), SIZE);
+	assert_int_equal((uintptr_t)e % PAGE, 0);
+	assert_int_equal(write_frames(f->vcpu[0], 5, 1), 0);
+	assert_int_equal(write_frames(f->vcpu[0], 603, 1), 0);
+	assert_true(e[0].flags == MSLOT_RING_DIRTY && e[0].slot == 1 && e[0].offset == 5);
+	assert_true(e[1].flags == MSLOT_RING_DIRTY && e[1].slot == 7 && e[1].offset == 3);
+	assert_int_equal(e[2].flags, 0);
+	assert_int_equal(mslot_ring_reset(f->map), 0);
+	e[0].flags = MSLOT_RING_RESET;
+	/* What was never pushed is not reset, whatever its flags. */
+	e[1].flags = e[2].flags = MSLOT_RING_RESET;
+	assert_int_equal(mslot_ring_reset(f->map), 2);
+	assert_int_equal(e[0].flags, 0);
+	assert_int_equal(e[1].flags, 0);
+	e[2].flags = 0;
+}
+
+static void every_write_of_a_vcpu_is_pushed_once(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_addr at = {0, PAGES(10) + 8};
+	const struct mslot_span span = {.gpa = PAGES(20), .len_bytes = PAGES(2)};
+	const struct mslot_snapshot *snap;
+	struct iovec seg;
+	uint64_t val = 1;
+
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_store(snap, at, 8, 7), 0);
+	assert_int_equal(mslot_store(snap, at, 8, 8), 0);
+	at.gpa += PAGE;
+	assert_int_equal(mslot_cmpxchg(snap, at, 8, &val, 2), 0);
+	assert_int_equal(val, 0);
+	at.gpa += PAGE;
+	val = UINT64_C(0xff00000000);
+	assert_int_equal(mslot_cmpxchg(snap, at, 4, &val, 2), 1);
+	at.gpa += PAGE;
+	assert_int_equal(mslot_clear(snap, at, PAGE), 0);
+	assert_int_equal(mslot_copy(snap, (struct mslot_addr){0, PAGES(15)},
+				    (struct mslot_addr){0, PAGES(40)}, 1),
+			 0);
+	assert_int_equal(mslot_write(snap, at, "x", 0), 0);
+	assert_int_equal(mslot_write_begin(snap, &span, &seg, 1), 1);
+	mslot_write_end(snap, &span);
+	mslot_vcpu_leave(f->vcpu[0]);
+	assert_int_equal(mslot_vcpu_collect(f->vcpu[0], &(struct mslot_ring_page){0}, 0), 0);
+	struct mslot_ring_page out[3];
+	static const uint64_t frames[] = {10, 12, 13, 14, 15, 20, 21};
+
+	for (size_t i = 0, got = 0; i < 7; i += got) {
+		got = (size_t)mslot_vcpu_collect(f->vcpu[0], out, 3);
+		assert_int_equal(got, i < 6 ? 3 : 1);
+		for (size_t j = 0; j < got; j++)
+			assert_int_equal(out[j].gpa, PAGES(frames[i + j]));
+	}
+	expect_empty(f, f->vcpu[0]);
+	expect_bitmap(f, 0, 0);
+	assert_int_equal(mslot_ring_reset(f->map), 7);
+	assert_int_equal(mslot_ring_reset(f->map), 0);
+}
+
+static void others_and_slots_without_log_do_not_push(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap;
+	struct mslot_map *other = make_map(NULL);
+	struct mslot_slot_def def = def_of(1, 0, 8, f->region, 512);
+
+	put_slot(f->map, def_of(9, 600, 8, f->region, 600));
+	def.flags = LOG;
+	put_slot(other, def);
+	assert_int_equal(write_frames(f->vcpu[0], 600, 8), 0);
+	mark(f->map, 3, 2);
+	/* In the vCPU's section, but another map's. */
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	mark(other, 0, 1);
+	mslot_vcpu_leave(f->vcpu[0]);
+	expect_empty(f, f->vcpu[0]);
+	expect_bitmap(f, 3, 2);
+	end_map(other);
+}
+
+static void a_page_is_in_one_ring_until_it_is_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int round = 0; round < 3; round++) {
+		assert_int_equal(write_frames(f->vcpu[0], 7, 2), 0);
+		assert_int_equal(write_frames(f->vcpu[1], 6, 3), 0);
+		expect_ring(f, f->vcpu[0], 1, 7, 2, 7);
+		expect_ring(f, f->vcpu[1], 1, 6, 1, 6);
+		/* Collected, not reset: the copy is still to come. */
+		assert_int_equal(write_frames(f->vcpu[1], 6, 3), 0);
+		expect_empty(f, f->vcpu[1]);
+		assert_int_equal(mslot_ring_reset(f->map), 3);
+	}
+	expect_bitmap(f, 0, 0);
+}
+
+/* The second vCPU writes while the first has claimed the page and made no entry. */
+static void other_writes(enum perturb_point point)
+{
+	extern struct fixture *meanwhile;
+	const struct mslot_snapshot *snap;
+
+	if (point != PERTURB_RING_CLAIMED)
+		return;
+	perturb_hook = NULL;
+	snap = mslot_enter(meanwhile->map);
+	vcpu_current = meanwhile->vcpu[1];
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(7)}, "y", 1), 0);
+	vcpu_current = meanwhile->vcpu[0];
+	mslot_leave(snap);
+}
+
+struct fixture *meanwhile;
+
+static void who_relies_on_an_entry_in_the_making_marks_too(void **state)
+{
+	struct fixture *f = *state;
+
+	meanwhile = f;
+	perturb_hook = other_writes;
+	assert_int_equal(write_frames(f->vcpu[0], 7, 1), 0);
+	assert_null(perturb_hook);
+	expect_ring(f, f->vcpu[0], 1, 7, 1, 7);
+	expect_empty(f, f->vcpu[1]);
+	expect_bitmap(f, 7, 1);
+	assert_int_equal(write_frames(f->vcpu[1], 7, 1), 0);
+	expect_bitmap(f, 0, 0);
+}
+
+static void rings_wrap(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t gfn = 0;
+
+	/* Also the counts, which are 32 bits. */
+	atomic_store(&f->vcpu[0]->ring.pushed, UINT32_MAX - 255);
+	atomic_store(&f->vcpu[0]->ring.reset, UINT32_MAX - 255);
+	f->vcpu[0]->ring.collected = UINT32_MAX - 255;
+	for (unsigned int round = 0; round < 20; round++, gfn = (gfn + 100) % 400) {
+		assert_int_equal(write_frames(f->vcpu[0], gfn, 100), 0);
+		expect_ring(f, f->vcpu[0], 1, gfn, 100, gfn);
+		assert_int_equal(mslot_ring_reset(f->map), 100);
+	}
+}
+
+static void reset_stops_at_what_was_not_collected(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_ring_page out[8];
+	struct mslot_ring_entry *e;
+
+	assert_int_equal(mslot_vcpu_ring(f->vcpu[0], &e), SIZE);
+	/* Words apart, one word, and back: pages are cleared wherever they are. */
+	assert_int_equal(write_frames(f->vcpu[0], 62, 4), 0);
+	assert_int_equal(write_frames(f->vcpu[0], 300, 1), 0);
+	assert_int_equal(write_frames(f->vcpu[0], 60, 1), 0);
+	e[0].flags = e[1].flags = e[3].flags = MSLOT_RING_RESET;
+	assert_int_equal(mslot_ring_reset(f->map), 2);
+	assert_int_equal(write_frames(f->vcpu[0], 62, 4), 0);
+	assert_true(e[6].offset == 62 && e[7].offset == 63 && e[8].flags == 0);
+	e[2].flags = MSLOT_RING_RESET;
+	assert_int_equal(mslot_ring_reset(f->map), 2);
+	for (unsigned int i = 4; i < 8; i++)
+		e[i].flags = MSLOT_RING_RESET;
+	assert_int_equal(mslot_ring_reset(f->map), 4);
+	assert_int_equal(write_frames(f->vcpu[1], 60, 6), 0);
+	assert_int_equal(write_frames(f->vcpu[1], 300, 1), 0);
+	assert_int_equal(mslot_vcpu_collect(f->vcpu[1], out, 8), 7);
+	assert_int_equal(out[6].gpa, PAGES(300));
+}
+
+/* ---- Full ----------------------------------------------------------------- */
+
+static void soft_full_keeps_a_vcpu_out(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap, *none = NULL;
+	struct mslot_ring_page out[SIZE];
+
+	assert_int_equal(write_frames(f->vcpu[0], 0, SOFT - 1), 0);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_vcpu_poll(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(400)}, "x", 1), 0);
+	assert_int_equal(mslot_vcpu_poll(f->vcpu[0], &none), -ENOSPC);
+	assert_ptr_equal(vcpu_running(), f->vcpu[0]);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &none), 0);
+	mslot_vcpu_leave(f->vcpu[0]);
+	mslot_vcpu_leave(f->vcpu[0]);
+	none = NULL;
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &none), -ENOSPC);
+	assert_null(none);
+	assert_null(vcpu_running());
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[1], &snap), 0);
+	mslot_vcpu_leave(f->vcpu[1]);
+	assert_int_equal(mslot_vcpu_collect(f->vcpu[0], out, 1), 1);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &none), -ENOSPC);
+	assert_int_equal(mslot_ring_reset(f->map), 1);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	mslot_vcpu_leave(f->vcpu[0]);
+}
+
+static void hard_full_writes_nothing_and_drops_nothing(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_addr at = {0, PAGES(SIZE)}, seen = {0, PAGES(3)};
+	static unsigned char two[2 * 4096];
+	const struct mslot_snapshot *snap;
+	uint64_t val = 0;
+
+	memset(two, 0x77, sizeof(two));
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_clear(snap, (struct mslot_addr){0, 0}, PAGES(SIZE + 1)), -ENOSPC);
+	assert_int_equal(mslot_clear(snap, (struct mslot_addr){0, 0}, PAGES(SIZE - 1)), 0);
+	/* One entry left, two pages to push: none of them is. */
+	assert_int_equal(mslot_write(snap, at, two, sizeof(two)), -ENOSPC);
+	assert_int_equal(f->host[PAGES(SIZE)], 0);
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(SIZE - 2)}, two, PAGES(2)),
+			 0);
+	assert_int_equal(mslot_write(snap, at, two, 1), -ENOSPC);
+	assert_int_equal(mslot_store(snap, at, 8, 1), -ENOSPC);
+	assert_int_equal(mslot_cmpxchg(snap, at, 8, &val, 1), -ENOSPC);
+	val = 5;
+	assert_int_equal(mslot_cmpxchg(snap, at, 8, &val, 1), 0);
+	assert_int_equal(mslot_copy(snap, at, seen, 1), -ENOSPC);
+	assert_int_equal(f->host[PAGES(SIZE)], 0);
+	/* What is in a ring needs no room. */
+	assert_int_equal(mslot_store(snap, seen, 8, 1), 0);
+	mslot_mark_dirty(snap, at, PAGES(2));
+	mslot_vcpu_leave(f->vcpu[0]);
+	expect_ring(f, f->vcpu[0], 1, 0, SIZE, 0);
+	expect_bitmap(f, SIZE, 2);
+	assert_int_equal(mslot_ring_reset(f->map), SIZE);
+	tell(f->vcpu[0], SIZE, 2);
+	expect_ring(f, f->vcpu[0], 1, SIZE, 2, SIZE);
+	expect_bitmap(f, 0, 0);
+}
+
+/* ---- Edits ---------------------------------------------------------------- */
+
+static void entries_outlive_edits_that_keep_pages(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(write_frames(f->vcpu[0], 250, 10), 0);
+	split_at(f, 255);
+	move_to(f, 2, 600);
+	move_to(f, 1, 1200);
+	/* Still in a ring, under other names. */
+	assert_int_equal(write_frames(f->vcpu[1], 1450, 5), 0);
+	assert_int_equal(write_frames(f->vcpu[1], 600, 5), 0);
+	expect_empty(f, f->vcpu[1]);
+	expect_ring(f, f->vcpu[0], 1, 250, 10, 250);
+	assert_int_equal(mslot_ring_reset(f->map), 10);
+	/* And so is the reset: later writes are not lost. */
+	assert_int_equal(write_frames(f->vcpu[1], 600, 5), 0);
+	expect_ring(f, f->vcpu[1], 2, 600, 5, 255);
+	assert_int_equal(write_frames(f->vcpu[0], 1450, 5), 0);
+	expect_ring(f, f->vcpu[0], 1, 1450, 5, 250);
+	assert_int_equal(mslot_ring_reset(f->map), 10);
+}
+
+static void a_stale_entry_touches_no_slot_that_took_its_name(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_slot_def def = def_of(1, 0, 512, f->region, 0);
+
+	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
+	drop_slot(f->map, 1);
+	def.flags = LOG;
+	put_slot(f->map, def);
+	/* The same name, frame and memory, another log. */
+	assert_int_equal(write_frames(f->vcpu[1], 5, 3), 0);
+	expect_ring(f, f->vcpu[0], 1, 5, 3, 5);
+	assert_int_equal(mslot_ring_reset(f->map), 3);
+	assert_int_equal(write_frames(f->vcpu[1], 5, 3), 0);
+	expect_ring(f, f->vcpu[1], 1, 5, 3, 5);
+	assert_int_equal(mslot_ring_reset(f->map), 3);
+	expect_bitmap(f, 0, 0);
+}
+
+static void entries_of_what_is_gone_are_collected_and_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_txn *txn;
+
+	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
+	txn = begin(f->map);
+	commit(txn, mslot_txn_set_flags(txn, (struct mslot_key){0, 1}, 0));
+	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
+	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
+	expect_ring(f, f->vcpu[0], 1, 5, 3, 5);
+	drop_slot(f->map, 1);
+	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
+	assert_int_equal(mslot_ring_reset(f->map), 3);
+}
+
+static void final_bits_have_what_is_in_rings(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_commit_options opt = {0};
+	struct mslot_final *final = NULL;
+	struct mslot_txn *txn = begin(f->map);
+	uint64_t bitmap[8] = {0};
+
+	assert_int_equal(write_frames(f->vcpu[0], 70, 3), 0);
+	mark(f->map, 9, 1);
+	opt.final = &final;
+	assert_int_equal(mslot_txn_delete(txn, (struct mslot_key){0, 1}), 0);
+	assert_int_equal(mslot_txn_commit(txn, &opt, NULL), 0);
+	assert_int_equal(mslot_final_wait(final, -1), 0);
+	assert_int_equal(mslot_final_get(final, 0, NULL, NULL, bitmap, sizeof(bitmap)), 4);
+	assert_int_equal(bitmap[0], 1u << 9);
+	assert_int_equal(bitmap[1], 7u << 6);
+	mslot_final_destroy(final);
+}
+
+/* ---- Consumers ------------------------------------------------------------ */
+
+static void rings_and_consumers_hide_nothing_from_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_dirty *dirty = consumer(f->map);
+
+	assert_int_equal(write_frames(f->vcpu[0], 5, 2), 0);
+	expect_dirty(dirty, RUNS({5, 2}));
+	/* In the ring still, and written again. */
+	assert_int_equal(write_frames(f->vcpu[0], 5, 1), 0);
+	expect_dirty(dirty, RUNS({5, 1}));
+	expect_ring(f, f->vcpu[0], 1, 5, 2, 5);
+	assert_int_equal(mslot_ring_reset(f->map), 2);
+	assert_int_equal(write_frames(f->vcpu[0], 6, 1), 0);
+	expect_ring(f, f->vcpu[0], 1, 6, 1, 6);
+	expect_dirty(dirty, RUNS({6, 1}));
+	assert_int_equal(mslot_dirty_destroy(dirty), 0);
+	expect_bitmap(f, 5, 2);
+	assert_int_equal(mslot_ring_reset(f->map), 1);
+	assert_int_equal(write_frames(f->vcpu[0], 6, 1), 0);
+	expect_bitmap(f, 0, 0);
+}
+
+static void what_only_consumers_log_is_not_pushed(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_dirty *dirty;
+
+	put_slot(f->map, def_of(9, 600, 8, f->region, 600));
+	dirty = consumer(f->map);
+	assert_int_equal(write_frames(f->vcpu[0], 601, 2), 0);
+	expect_dirty(dirty, RUNS({601, 2}));
+	expect_empty(f, f->vcpu[0]);
+	assert_int_equal(mslot_dirty_destroy(dirty), 0);
+}
+
+/* ---- vCPUs that go -------------------------------------------------------- */
+
+static void a_vcpu_leaves_its_pages_to_the_bitmap(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_vcpu *vcpu = make_vcpu(f->map);
+	struct mslot_ring_page out[2];
+
+	assert_int_equal(write_frames(vcpu, 5, 5), 0);
+	assert_int_equal(mslot_vcpu_collect(vcpu, out, 2), 2);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	assert_int_equal(mslot_ring_reset(f->map), 0);
+	assert_int_equal(write_frames(f->vcpu[0], 5, 5), 0);
+	expect_ring(f, f->vcpu[0], 1, 5, 5, 5);
+	expect_bitmap(f, 7, 3);
+}
+
+static void *reset_in_thread(void *arg)
+{
+	struct fixture *f = arg;
+
+	return (void *)(intptr_t)mslot_ring_reset(f->map);
+}
+
+/* A reset must not return while a section may rely on a bit that it cleared. */
+static void expect_reset_waits(struct fixture *f, int64_t n)
+{
+	const struct mslot_snapshot *snap;
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[1], &snap), 0);
+	assert_int_equal(pthread_create(&thread, NULL, reset_in_thread, f), 0);
+	/* It asks us out before it waits. */
+	while (!mslot_vcpu_pending(f->vcpu[1]))
+		;
+	assert_int_equal(pthread_tryjoin_np(thread, &result), EBUSY);
+	mslot_vcpu_leave(f->vcpu[1]);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_int_equal((intptr_t)result, n);
+}
+
+static void reset_asks_vcpus_and_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_vcpu *vcpu = make_vcpu(f->map);
+	struct mslot_ring_page out[4];
+
+	assert_int_equal(write_frames(vcpu, 5, 2), 0);
+	assert_int_equal(mslot_vcpu_collect(vcpu, out, 4), 2);
+	expect_reset_waits(f, 2);
+	/* Also for what went with a vCPU, once. */
+	assert_int_equal(write_frames(vcpu, 5, 2), 0);
+	assert_int_equal(mslot_vcpu_collect(vcpu, out, 4), 2);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	expect_reset_waits(f, 0);
+	const struct mslot_snapshot *snap;
+
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[1], &snap), 0);
+	pthread_t thread;
+	void *result;
+
+	/* Nothing to reset, nobody to wait for. */
+	assert_int_equal(pthread_create(&thread, NULL, reset_in_thread, f), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	mslot_vcpu_leave(f->vcpu[1]);
+}
+
+/* ---- KVM ------------------------------------------------------------------ */
+
+static int cap(struct mslot_map *map, uint32_t number, uint64_t arg, uint32_t flags)
+{
+	const struct kvm_enable_cap request = {.cap = number, .flags = flags, .args = {arg}};
+
+	return mslot_kvm_enable_cap(map, &request);
+}
+
+/* As a kernel answered (6.18). */
+static void kvm_enables_rings_as_kvm_does(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	struct kvm_dirty_log get = {.slot = 0xffffffff};
+	struct kvm_clear_dirty_log clear = {.slot = 0xffffffff, .first_page = 3};
+	struct mslot_vcpu *vcpu = make_vcpu(map);
+
+	(void)state;
+	assert_int_equal(mslot_kvm_reset_dirty_rings(map), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 65536, 0), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 1 << 21, 0), -E2BIG);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, 0, 0), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, UINT64_C(1) << 32, 0), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 2048, 0), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING_ACQ_REL, (UINT64_C(1) << 32) | 4096, 7),
+			 0);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 4096, 0), -EINVAL);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 1 << 21, 0), -E2BIG);
+	assert_int_equal(cap(map, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 3, 0), 0);
+	assert_int_equal(mslot_kvm_get_dirty_log(map, &get), -ENXIO);
+	assert_int_equal(mslot_kvm_clear_dirty_log(map, &clear), -ENXIO);
+	assert_int_equal(mslot_kvm_reset_dirty_rings(map), 0);
+	end_map(map);
+}
+
+static void kvm_allows_a_bitmap_before_the_first_slot(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_map *map = make_map(NULL);
+	struct kvm_dirty_log get = {.slot = 0};
+
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING, 4096, 0), 0);
+	put_slot(map, def_of(0, 0, 1, f->region, 0));
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, 0, 0), -EINVAL);
+	drop_slot(map, 0);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, 0, 1), -EINVAL);
+	assert_int_equal(mslot_kvm_get_dirty_log(map, &get), -ENXIO);
+	assert_int_equal(cap(map, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, 0, 0), 0);
+	assert_int_equal(mslot_kvm_get_dirty_log(map, &get), -ENOENT);
+	end_map(map);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(enable_refuses),
+	    cmocka_unit_test(rings_come_before_vcpus_and_have_a_page_at_least),
+	    TEST(calls_that_wait_are_refused_in_callbacks_and_sections),
+	    TEST(entries_are_those_of_kvm),
+	    TEST(every_write_of_a_vcpu_is_pushed_once),
+	    TEST(others_and_slots_without_log_do_not_push),
+	    TEST(a_page_is_in_one_ring_until_it_is_reset),
+	    TEST(who_relies_on_an_entry_in_the_making_marks_too),
+	    TEST(rings_wrap),
+	    TEST(reset_stops_at_what_was_not_collected),
+	    TEST(soft_full_keeps_a_vcpu_out),
+	    TEST(hard_full_writes_nothing_and_drops_nothing),
+	    TEST(entries_outlive_edits_that_keep_pages),
+	    TEST(a_stale_entry_touches_no_slot_that_took_its_name),
+	    TEST(entries_of_what_is_gone_are_collected_and_reset),
+	    TEST(final_bits_have_what_is_in_rings),
+	    TEST(rings_and_consumers_hide_nothing_from_each_other),
+	    TEST(what_only_consumers_log_is_not_pushed),
+	    TEST(a_vcpu_leaves_its_pages_to_the_bitmap),
+	    TEST(reset_asks_vcpus_and_waits),
+	    cmocka_unit_test(kvm_enables_rings_as_kvm_does),
+	    TEST(kvm_allows_a_bitmap_before_the_first_slot),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
