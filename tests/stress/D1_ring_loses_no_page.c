@@ -66,7 +66,7 @@ static void run_vcpu(struct stress_thread *self)
 		if (self->index && rng_chance(&self->rng, 10))
 			dirty_write(&world, self, self->index);
 		run_section(self, vcpus[self->index], (unsigned int)rng_range(&self->rng, 1, 16));
-		if (rng_chance(&self->rng, 1))
+		if (rng_chance(&self->rng, 3))
 			renew(self->index);
 	}
 }

@@ -45,6 +45,7 @@ void dirty_world_init(struct dirty_world *world, const struct mslot_map_options 
 	uint32_t i;
 
 	memset(world, 0, sizeof(*world));
+	world->flags = flags;
 	CHECK_OK(pthread_rwlock_init(&world->layout, NULL));
 	region.hva = mmap(NULL, region.len_bytes, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -298,13 +299,13 @@ static bool try_delete(struct dirty_world *world, struct stress_thread *self, st
 /* The longest run of pages that no slot shows gets one. */
 static bool try_create(struct dirty_world *world, struct stress_thread *self, struct change *c)
 {
-	uint32_t flags = c->a->flags, page, n;
 	struct mslot_slot_def def;
+	uint32_t page, n;
 
 	c->a = free_slot(world);
 	if (!c->a)
 		return false;
-	c->new_a = (struct dirty_slot){.id = world->next_id++, .flags = flags};
+	c->new_a = (struct dirty_slot){.id = world->next_id++, .flags = world->flags};
 	for (page = 0; page < DIRTY_PAGES; page += n ? n : 1) {
 		for (n = 0; page + n < DIRTY_PAGES && world->owner[page + n] == DIRTY_SLOTS; n++)
 			;
