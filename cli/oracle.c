@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "oracle_dirty.h"
 #include "table.h"
 
 #define VERB "oracle"
@@ -16,7 +17,10 @@ struct options {
 	size_t nlogs;
 	uint64_t nlive;
 	uint64_t seed;
+	const char *ask;
+	const char *record;
 	bool seeded;
+	bool dirty;
 	bool json;
 };
 
@@ -24,13 +28,17 @@ static void print_help(void)
 {
 	printf(
 	    "Usage: mslot oracle --log FILE.csv... [--json]\n"
-	    "       mslot oracle --live N [--seed S] [--json]\n"
+	    "       mslot oracle --live N [--dirty] [--seed S] [--record OUT.csv] [--json]\n"
+	    "       mslot oracle --ask FILE.csv [--record OUT.csv] [--json]\n"
 	    "Send memory-slot requests to the library and compare every answer with a kernel's.\n\n"
 	    "Options:\n"
-	    "  --log FILE.csv...   requests and answers recorded from a kernel; each file goes\n"
-	    "                      to a map of its own\n"
+	    "  --log FILE.csv...   requests and answers recorded from a kernel, of slots or of\n"
+	    "                      dirty logs; each file goes to a map of its own\n"
 	    "  --live N            N random requests, also sent to this machine's /dev/kvm\n"
+	    "  --dirty             the random requests concern dirty logs, bitmaps included\n"
 	    "  --seed S            of the random requests (default 1)\n"
+	    "  --ask FILE.csv      send the requests of a recorded dirty log to /dev/kvm again\n"
+	    "  --record OUT.csv    write requests and the kernel's answers, of --dirty or --ask\n"
 	    "  --json              one JSON object for the whole run as the last line\n"
 	    "  --help              print this text and exit\n\n"
 	    "Exit status: 0 all answers are equal, 1 some differ or a log is bad, 2 the command\n"
@@ -44,26 +52,45 @@ static int parse_number(const char *name, const char *text, uint64_t *out)
 	return cli_usage(VERB, "--%s: expected a decimal number, got '%s'", name, text);
 }
 
+/* Which of --log, --live and --ask, and what does not go with it. */
+static int check_source(const struct options *o)
+{
+	if (o->nlogs > 0 && (o->nlive > 0 || o->seeded))
+		return cli_usage(VERB, "--log excludes --live and --seed");
+	if (o->nlogs > 0 && (o->dirty || o->ask != NULL))
+		return cli_usage(VERB, "--log excludes --dirty and --ask");
+	if (o->ask != NULL && (o->nlive > 0 || o->seeded))
+		return cli_usage(VERB, "--ask excludes --live and --seed");
+	if (o->nlogs == 0 && o->nlive == 0 && o->ask == NULL)
+		return cli_usage(VERB, "expected --log FILE.csv... or --live N with N above 0, "
+				       "or --ask FILE.csv");
+	if (o->record != NULL && !o->dirty && o->ask == NULL)
+		return cli_usage(VERB, "--record needs --dirty or --ask");
+	return -1;
+}
+
 static int check_options(struct options *o, int argc, char **argv, int first)
 {
 	if (o->nlogs == 0 && first < argc)
 		return cli_usage(VERB, "unexpected argument '%s' without --log", argv[first]);
 	for (; first < argc; first++)
 		o->log[o->nlogs++] = argv[first];
-	if (o->nlogs > 0 && (o->nlive > 0 || o->seeded))
-		return cli_usage(VERB, "--log excludes --live and --seed");
-	if (o->nlogs == 0 && o->nlive == 0)
-		return cli_usage(VERB, "expected --log FILE.csv... or --live N with N above 0");
-	return -1;
+	return check_source(o);
 }
 
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
 	static const struct option option[] = {
-	    {"log", required_argument, NULL, 'l'},  {"live", required_argument, NULL, 'n'},
-	    {"seed", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+	    {"log", required_argument, NULL, 'l'},
+	    {"live", required_argument, NULL, 'n'},
+	    {"seed", required_argument, NULL, 's'},
+	    {"ask", required_argument, NULL, 'a'},
+	    {"record", required_argument, NULL, 'r'},
+	    {"dirty", no_argument, NULL, 'd'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c, ret = 0;
 
@@ -78,6 +105,15 @@ static int parse_options(struct options *o, int argc, char **argv)
 		case 's':
 			ret = parse_number("seed", optarg, &o->seed);
 			o->seeded = true;
+			break;
+		case 'a':
+			o->ask = optarg;
+			break;
+		case 'r':
+			o->record = optarg;
+			break;
+		case 'd':
+			o->dirty = true;
 			break;
 		case 'j':
 			o->json = true;
@@ -148,6 +184,29 @@ static void print_result(const struct options *o, struct verdict *v)
 			     : "The library does not answer as the kernel does.");
 }
 
+static int run_logs(struct verdict *v, const struct options *o, struct progress *progress)
+{
+	int status = CLI_OK;
+
+	for (size_t i = 0; i < o->nlogs; i++) {
+		const char *const path = o->log[i];
+		const int one = dirty_log_here(path) ? oracle_dirty_log(v, path, progress)
+						     : oracle_log(v, path, progress);
+
+		if (one != CLI_OK)
+			status = CLI_FAILED;
+	}
+	return status;
+}
+
+static int run_live(struct verdict *v, const struct options *o, struct progress *progress)
+{
+	const struct dirty_live live = {o->ask, o->record, o->nlive, o->seed};
+
+	return o->dirty || o->ask != NULL ? oracle_dirty_live(v, &live, progress)
+					  : oracle_live(v, o->nlive, o->seed, progress);
+}
+
 int oracle_main(int argc, char **argv)
 {
 	struct options o = {.seed = 1};
@@ -163,13 +222,7 @@ int oracle_main(int argc, char **argv)
 	}
 	v.report = o.json ? stderr : stdout;
 	progress_init(&progress);
-	status = CLI_OK;
-	for (size_t i = 0; i < o.nlogs; i++) {
-		if (oracle_log(&v, o.log[i], &progress) != CLI_OK)
-			status = CLI_FAILED;
-	}
-	if (o.nlogs == 0)
-		status = oracle_live(&v, o.nlive, o.seed, &progress);
+	status = o.nlogs > 0 ? run_logs(&v, &o, &progress) : run_live(&v, &o, &progress);
 	if (v.requests > 0)
 		print_result(&o, &v);
 	if (status == CLI_OK && v.mismatches > 0)

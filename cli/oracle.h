@@ -36,6 +36,12 @@ struct verdict {
 void verdict_check(struct verdict *v, struct mslot_map *map, const char *source,
 		   const struct request *request, size_t i);
 void verdict_fini(struct verdict *v);
+/* Count one answer; returns true where the mismatch is one of those to be described. */
+bool verdict_count(struct verdict *v, const char *class, bool accepted, bool equal);
+/* Print to v->report where the mismatch that was counted last is the last described. */
+void verdict_close_report(struct verdict *v);
+/* `ok` or the name of an errno. */
+const char *verdict_answer_name(int answer);
 
 /* The answer of the library to a request. */
 int verdict_answer(struct mslot_map *map, const struct request *r);
@@ -72,5 +78,10 @@ void generator_note(struct generator *g, const struct request *r);
 /* Each returns an exit status; differences are in *v. */
 int oracle_log(struct verdict *v, const char *path, struct progress *progress);
 int oracle_live(struct verdict *v, uint64_t nrequests, uint64_t seed, struct progress *progress);
+
+/* Say that there is no kernel to ask, and why; err may be 0. Returns CLI_SKIPPED. */
+int oracle_skip(const char *what, int err);
+/* Open /dev/kvm, stay on CPU 0 and ask for the limits: CLI_OK, or the reason is printed. */
+int oracle_open_kernel(int *kvm, struct kernel_limits *limits);
 
 #endif /* MSLOT_CLI_ORACLE_H */

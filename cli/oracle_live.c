@@ -71,7 +71,7 @@ static uint64_t probe_hva_limit(int vm)
 	return refused * PAGE;
 }
 
-static int skip(const char *what, int err)
+int oracle_skip(const char *what, int err)
 {
 	cli_error("oracle", "skipped: %s%s%s", what, err != 0 ? ": " : "",
 		  err != 0 ? strerror(err) : "");
@@ -84,12 +84,13 @@ static int query_limits(int kvm, struct kernel_limits *limits)
 	int slots, spaces;
 
 	if (vm < 0)
-		return skip("KVM_CREATE_VM", errno);
+		return oracle_skip("KVM_CREATE_VM", errno);
 	slots = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
 	spaces = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MULTI_ADDRESS_SPACE);
 	if (slots <= 0 || ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0) {
 		close(vm);
-		return skip("the kernel lacks KVM_CAP_NR_MEMSLOTS or KVM_CAP_READONLY_MEM", 0);
+		return oracle_skip("the kernel lacks KVM_CAP_NR_MEMSLOTS or KVM_CAP_READONLY_MEM",
+				   0);
 	}
 	*limits = (struct kernel_limits){
 	    .user_slots = (uint32_t)slots,
@@ -168,21 +169,31 @@ static int run_batches(struct verdict *v, int kvm, struct generator *g, uint64_t
 	return status;
 }
 
+int oracle_open_kernel(int *kvm, struct kernel_limits *limits)
+{
+	int status;
+
+	*kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (*kvm < 0)
+		return oracle_skip("/dev/kvm", errno);
+	pin_to_cpu0();
+	status = query_limits(*kvm, limits);
+	if (status != CLI_OK)
+		close(*kvm);
+	return status;
+}
+
 int oracle_live(struct verdict *v, uint64_t nrequests, uint64_t seed, struct progress *progress)
 {
 	struct kernel_limits limits;
 	struct generator g;
-	int kvm, status;
+	int kvm;
+	int status = oracle_open_kernel(&kvm, &limits);
 
-	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm < 0)
-		return skip("/dev/kvm", errno);
-	pin_to_cpu0();
-	status = query_limits(kvm, &limits);
-	if (status == CLI_OK) {
-		generator_init(&g, seed, &limits);
-		status = run_batches(v, kvm, &g, nrequests, progress);
-	}
+	if (status != CLI_OK)
+		return status;
+	generator_init(&g, seed, &limits);
+	status = run_batches(v, kvm, &g, nrequests, progress);
 	close(kvm);
 	return status;
 }

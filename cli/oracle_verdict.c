@@ -41,7 +41,7 @@ static struct verdict_class *class_of(struct verdict *v, const char *name)
 	return c;
 }
 
-static const char *answer_name(int answer)
+const char *verdict_answer_name(int answer)
 {
 	const char *const name = answer == 0 ? "ok" : strerrorname_np(-answer);
 
@@ -53,7 +53,8 @@ static void print_request(FILE *to, const struct request *r, size_t seq)
 	fprintf(to,
 		"  %7zu slot 0x%" PRIx32 " flags 0x%" PRIx32 " gpa 0x%" PRIx64 " size 0x%" PRIx64
 		" hva 0x%" PRIx64 " (%s): kernel %s",
-		seq, r->slot, r->flags, r->gpa, r->size, r->hva, r->class, answer_name(r->answer));
+		seq, r->slot, r->flags, r->gpa, r->size, r->hva, r->class,
+		verdict_answer_name(r->answer));
 }
 
 /* Could the earlier request have something to do with this one? */
@@ -83,16 +84,20 @@ static void print_history(FILE *to, const struct request *request, size_t i)
 	}
 }
 
-static void report(struct verdict *v, const char *source, const struct request *request, size_t i,
-		   int got)
+bool verdict_count(struct verdict *v, const char *class, bool accepted, bool equal)
 {
-	if (v->mismatches > MISMATCH_MAX)
-		return;
-	fprintf(v->report, "%s: mismatch %" PRIu64 " at request %zu:\n", source, v->mismatches, i);
-	print_request(v->report, &request[i], i);
-	fprintf(v->report, ", mslot %s\n", answer_name(got));
-	if (v->mismatches == 1)
-		print_history(v->report, request, i);
+	struct verdict_class *const c = class_of(v, class);
+
+	v->requests++;
+	c->requests++;
+	c->accepted += accepted;
+	v->mismatches += !equal;
+	c->mismatches += !equal;
+	return !equal && v->mismatches <= MISMATCH_MAX;
+}
+
+void verdict_close_report(struct verdict *v)
+{
 	if (v->mismatches == MISMATCH_MAX)
 		fprintf(v->report, "Further mismatches are counted, not described.\n");
 }
@@ -101,17 +106,16 @@ void verdict_check(struct verdict *v, struct mslot_map *map, const char *source,
 		   const struct request *request, size_t i)
 {
 	const struct request *const r = &request[i];
-	struct verdict_class *const c = class_of(v, r->class);
 	const int got = verdict_answer(map, r);
 
-	v->requests++;
-	c->requests++;
-	c->accepted += r->answer == 0;
-	if (got == r->answer)
+	if (!verdict_count(v, r->class, r->answer == 0, got == r->answer))
 		return;
-	v->mismatches++;
-	c->mismatches++;
-	report(v, source, request, i, got);
+	fprintf(v->report, "%s: mismatch %" PRIu64 " at request %zu:\n", source, v->mismatches, i);
+	print_request(v->report, r, i);
+	fprintf(v->report, ", mslot %s\n", verdict_answer_name(got));
+	if (v->mismatches == 1)
+		print_history(v->report, request, i);
+	verdict_close_report(v);
 }
 
 void verdict_fini(struct verdict *v)

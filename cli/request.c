@@ -23,7 +23,7 @@ enum {
 	FIELD_CLASS
 };
 
-static bool parse_u32(const char *text, uint32_t *out)
+bool request_u32(const char *text, uint32_t *out)
 {
 	uint64_t val;
 
@@ -33,13 +33,12 @@ static bool parse_u32(const char *text, uint32_t *out)
 	return true;
 }
 
-static bool parse_address(const char *text, uint64_t *out)
+bool request_address(const char *text, uint64_t *out)
 {
 	return lines_hex(text, UINT64_MAX, out) || lines_decimal(text, 0, out);
 }
 
-/* ret and errno together: 0,0 or -1,errno. */
-static bool parse_answer(const char *ret, const char *err, int *answer)
+bool request_answer(const char *ret, const char *err, int *answer)
 {
 	uint64_t val;
 
@@ -49,7 +48,7 @@ static bool parse_answer(const char *ret, const char *err, int *answer)
 	return strcmp(ret, val == 0 ? "0" : "-1") == 0;
 }
 
-static bool parse_class(const char *text, char *out)
+bool request_class(const char *text, char *out)
 {
 	const size_t len = strlen(text);
 
@@ -67,21 +66,21 @@ static const char *parse_fields(struct request *r, uint64_t seq, char **f, size_
 
 	if (*bad = FIELD_SEQ, !lines_decimal(f[*bad], UINT64_MAX, &got) || got != seq)
 		return "the next seq, counting from 0";
-	if (*bad = FIELD_SLOT, !parse_u32(f[*bad], &r->slot))
+	if (*bad = FIELD_SLOT, !request_u32(f[*bad], &r->slot))
 		return "a decimal slot below 2^32";
-	if (*bad = FIELD_FLAGS, !parse_u32(f[*bad], &r->flags))
+	if (*bad = FIELD_FLAGS, !request_u32(f[*bad], &r->flags))
 		return "decimal flags below 2^32";
-	if (*bad = FIELD_GPA, !parse_address(f[*bad], &r->gpa))
+	if (*bad = FIELD_GPA, !request_address(f[*bad], &r->gpa))
 		return "a hexadecimal gpa";
-	if (*bad = FIELD_SIZE, !parse_address(f[*bad], &r->size))
+	if (*bad = FIELD_SIZE, !request_address(f[*bad], &r->size))
 		return "a hexadecimal size";
-	if (*bad = FIELD_HVA, !parse_address(f[*bad], &r->hva))
+	if (*bad = FIELD_HVA, !request_address(f[*bad], &r->hva))
 		return "a hexadecimal hva";
 	if (*bad = FIELD_RET, strcmp(f[*bad], "0") != 0 && strcmp(f[*bad], "-1") != 0)
 		return "ret 0 or -1";
-	if (*bad = FIELD_ERRNO, !parse_answer(f[FIELD_RET], f[*bad], &r->answer))
+	if (*bad = FIELD_ERRNO, !request_answer(f[FIELD_RET], f[*bad], &r->answer))
 		return "errno 0 with ret 0, or an errno with ret -1";
-	if (*bad = FIELD_CLASS, !parse_class(f[*bad], r->class))
+	if (*bad = FIELD_CLASS, !request_class(f[*bad], r->class))
 		return "a class of small letters, digits, '-' and '_'";
 	return NULL;
 }

@@ -12,12 +12,13 @@
 #ifndef MSLOT_CLI_REQUEST_H
 #define MSLOT_CLI_REQUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "lines.h"
 
-#define REQUEST_CLASS_BYTES 24u
+#define REQUEST_CLASS_BYTES 48u
 
 struct request {
 	uint32_t slot;
@@ -37,5 +38,12 @@ struct request_log {
 /* Returns 0, or -1 with *fault filled in and *log empty. */
 int request_log_read(struct request_log *log, const char *path, struct lines_fault *fault);
 void request_log_free(struct request_log *log);
+
+/* Fields of this log and of oracle_dirty.h's: false where one is malformed. */
+bool request_u32(const char *text, uint32_t *out);
+bool request_address(const char *text, uint64_t *out);
+/* ret and errno together: 0,0 or -1,errno. */
+bool request_answer(const char *ret, const char *err, int *answer);
+bool request_class(const char *text, char *out);
 
 #endif /* MSLOT_CLI_REQUEST_H */

@@ -4,7 +4,7 @@
  *
  * The first bytes of the input choose the map's options; the rest is transactions, each
  * followed by what it is committed with: options, a veto, an allocation that fails. After
- * each the snapshot, the held ones and what the listeners were told are compared.
+ * each the snapshot, the held ones, the leases and what the listeners were told are compared.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,16 +13,26 @@
 #include "../tests/model/txn_twin.h"
 #include "base/alloc.h"
 #include "fuzz.h"
+#include "map/lease.h"
 
 #define MAX_TXNS 32u
 #define REGIONS 7u
 #define LENT 6u /* the region that the map outlives its creator's reference to */
 #define HOLDS 3u
+#define LEASES 3u
+#define LEASE_PAGES 16u /* at most */
 
 struct twin_tally tally; /* what txn_compare.c counts */
 
 struct held {
 	struct mslot_hold *hold;
+	struct naive_map copy;
+};
+
+/* A lease, and the map that it was taken from. */
+struct leased {
+	struct mslot_lease *lease;
+	struct mslot_span span;
 	struct naive_map copy;
 };
 
@@ -38,6 +48,7 @@ struct world {
 	uint64_t page, base_gpa;
 	struct twin_txn txn;
 	struct held holds[HOLDS];
+	struct leased leases[LEASES];
 	struct mslot_listener *first, *second;
 	struct calls calls;
 	int veto; /* what the second listener answers */
@@ -314,6 +325,118 @@ static void add_listeners(struct world *w)
 	FUZZ_REQUIRE(mslot_listener_add(w->map, &second, w, 0, &w->second) == 0);
 }
 
+/* ---- Leases ------------------------------------------------------------------- */
+
+static bool same_page(const struct naive_map *a, const struct naive_map *b, uint32_t space,
+		      uint64_t gpa)
+{
+	const struct naive_slot *x = naive_find(a, space, gpa), *y = naive_find(b, space, gpa);
+
+	return x && y && x->region == y->region &&
+	       naive_hva(a, x) + (gpa - x->gpa) == naive_hva(b, y) + (gpa - y->gpa);
+}
+
+/* Does a map show the memory of the lease where it was taken? */
+static bool intact(const struct leased *l, const struct naive_map *naive)
+{
+	const uint64_t page = UINT64_C(1) << naive->opt.page_shift,
+		       first = l->span.gpa & ~(page - 1),
+		       last = (l->span.gpa + l->span.len_bytes - 1) & ~(page - 1);
+	uint64_t gpa;
+
+	for (gpa = first; gpa <= last; gpa += page)
+		if (!same_page(&l->copy, naive, l->span.space, gpa))
+			return false;
+	return true;
+}
+
+static bool any_breaks(const struct world *w)
+{
+	for (unsigned int i = 0; i < LEASES; i++)
+		if (w->leases[i].lease && intact(&w->leases[i], &w->naive) &&
+		    !intact(&w->leases[i], &w->next))
+			return true;
+	return false;
+}
+
+static void put_lease(struct leased *l)
+{
+	if (!l->lease)
+		return;
+	mslot_lease_put(l->lease);
+	naive_fini(&l->copy);
+	l->lease = NULL;
+}
+
+static void take_lease(struct world *w, struct leased *l, const char *tag)
+{
+	const struct mslot_snapshot *snap = mslot_enter(w->map);
+	struct iovec seg[LEASE_PAGES + 1];
+	const struct iovec *iov;
+	size_t n;
+	int err, want;
+
+	l->span = (struct mslot_span){
+	    .space = in_u8(&w->in) % w->naive.opt.nspaces,
+	    .access = in_chance(&w->in, 128) ? MSLOT_WRITE : MSLOT_READ,
+	    .gpa = some_gpa(w),
+	    .len_bytes = in_u8(&w->in) % (LEASE_PAGES * 4) * (w->page / 4),
+	};
+	want = naive_translate(&w->naive, &l->span, seg, LEASE_PAGES + 1);
+	(void)fuzz_alloc_fail(&w->in);
+	err = mslot_lease_take(snap, &l->span, tag, &l->lease);
+	if (fuzz_alloc_heal() && err == -ENOMEM)
+		err = mslot_lease_take(snap, &l->span, tag, &l->lease);
+	mslot_leave(snap);
+	FUZZ_REQUIRE(err == (want < 0 ? want : 0));
+	if (err)
+		return;
+	iov = mslot_lease_iov(l->lease, &n);
+	FUZZ_REQUIRE((int)n == want);
+	for (size_t i = 0; i < n; i++)
+		FUZZ_REQUIRE(iov[i].iov_base == seg[i].iov_base &&
+			     iov[i].iov_len == seg[i].iov_len);
+	naive_init(&l->copy, &w->naive.opt, regions, REGIONS);
+	naive_copy(&l->copy, &w->naive);
+}
+
+/* Who holds, which of them is removed, and that these are waited for. */
+static void check_leases(struct world *w)
+{
+	struct mslot_lease_holder holders[LEASES + 1];
+	size_t n = mslot_lease_holders(w->map, holders, LEASES + 1), taken = 0;
+	bool removed = false;
+
+	for (unsigned int i = 0; i < LEASES; i++)
+		taken += w->leases[i].lease != NULL;
+	FUZZ_REQUIRE(n == taken);
+	for (size_t i = 0; i < n; i++) {
+		const struct leased *l = &w->leases[(unsigned char)holders[i].tag[0] - '0'];
+
+		FUZZ_REQUIRE(l->lease && holders[i].span.gpa == l->span.gpa);
+		FUZZ_REQUIRE(holders[i].span.len_bytes == l->span.len_bytes);
+		FUZZ_REQUIRE(holders[i].generation == l->copy.generation);
+		FUZZ_REQUIRE(holders[i].removed == !intact(l, &w->naive));
+		FUZZ_REQUIRE(i == 0 || holders[i - 1].generation <= holders[i].generation);
+		removed |= holders[i].removed;
+	}
+	/* Not always: it costs a grace period. */
+	if (removed && rng_chance(&w->rng, 10))
+		FUZZ_REQUIRE(mslot_wait(w->map, w->naive.generation, 0) == -ETIMEDOUT);
+}
+
+static void visit_lease(struct world *w)
+{
+	static const char *const tags[LEASES] = {"0", "1", "2"};
+	const uint8_t how = in_u8(&w->in);
+	struct leased *l = &w->leases[how % LEASES];
+
+	if (l->lease)
+		put_lease(l);
+	else
+		take_lease(w, l, tags[how % LEASES]);
+}
+
 /* ---- Commit -------------------------------------------------------------------- */
 
 /* Hand the edits to the library; what an allocation refused is added again. */
@@ -360,7 +483,9 @@ static void commit(struct world *w, struct mslot_txn *txn, const struct mslot_co
 {
 	const bool dry = opt->flags & MSLOT_COMMIT_DRY_RUN;
 	struct naive_outcome want = naive_commit(&w->naive, w->txn.edits, w->txn.n, opt, &w->next);
-	const bool asked = want.changed && !dry, vetoed = asked && w->first && w->veto;
+	const bool asked_for = want.changed && !dry;
+	const bool broken = asked_for && (opt->flags & MSLOT_COMMIT_NOWAIT) && any_breaks(w);
+	const bool asked = asked_for && !broken, vetoed = asked && w->first && w->veto;
 	struct mslot_commit_result result;
 	int err;
 
@@ -374,6 +499,8 @@ static void commit(struct world *w, struct mslot_txn *txn, const struct mslot_co
 		w->calls = (struct calls){0, 0, 0};
 		err = mslot_txn_commit(txn, opt, &result);
 	}
+	if (broken)
+		want = (struct naive_outcome){.error = -EBUSY, .failed_edit = MSLOT_NO_EDIT};
 	if (vetoed)
 		want = (struct naive_outcome){
 		    .error = w->veto < 0 ? w->veto : -ECANCELED,
@@ -402,6 +529,8 @@ static void choose_commit(struct world *w, struct mslot_commit_options *opt)
 		opt->flags |= MSLOT_COMMIT_IF_GENERATION;
 		opt->generation = w->naive.generation - (how >> 5 & 1u);
 	}
+	if ((how & 0x22) == 0x20)
+		opt->flags |= MSLOT_COMMIT_NOWAIT;
 	if (how & 4)
 		w->veto = vetoes[how >> 3 & 3u];
 	if (how >= 0xfe)
@@ -488,6 +617,9 @@ static void step(struct world *w)
 	commit(w, txn, &opt);
 	compare(w);
 	how = in_u8(&w->in);
+	if (how >= 0x40 && how < 0x80)
+		visit_lease(w);
+	check_leases(w);
 	if (how >= 0xc0)
 		visit_hold(w);
 	if (how == 0x80)
@@ -522,6 +654,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(&w);
 	for (unsigned int i = 0; i < HOLDS; i++)
 		put_hold(&w.holds[i]);
+	for (unsigned int i = 0; i < LEASES; i++)
+		put_lease(&w.leases[i]);
+	lease_thread_drop();
 	FUZZ_REQUIRE(mslot_listener_remove(w.first) == 0);
 	FUZZ_REQUIRE(mslot_listener_remove(w.second) == 0);
 	put_lent();

@@ -29,9 +29,9 @@
  */
 #define RLX 0
 #define ACQ 1
-#define REL 1
 #define ACQ_REL 1
 #define SC 2
+#define REL 3
 
 #define WM_LOCALS byte wm_i
 
@@ -142,6 +142,19 @@ inline compare_exchange(t, l, from, x, order, dst)
 		drained(t) ->
 		dst = mem[l];
 		mem[l] = (dst == (from) -> (x) : dst)
+	}
+}
+
+/* Where memory is `old`, store x; ok tells. Acquire and release, also when it fails. */
+inline cas(t, l, old, x, ok)
+{
+	atomic {
+		drained(t) ->
+		ok = (mem[l] == (old));
+		if
+		:: ok -> mem[l] = x
+		:: else
+		fi
 	}
 }
 
@@ -342,7 +355,8 @@ inline fetch_add(t, l, delta, order, dst)
 	d_step {
 		dst = newest(l);
 		if
-		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: (order) != RLX && (order) != REL ->
+			JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
 		:: else
 		fi;
 		append(t, l, dst + (delta), order);
@@ -378,6 +392,25 @@ inline compare_exchange(t, l, from, x, order, dst)
 			append(t, l, x, order);
 			JOIN(hist[l].msg[hist[l].count].seen,
 			     hist[l].msg[hist[l].count - 1].seen)
+		:: else
+		fi
+	}
+}
+
+/*
+ * Where the newest message is `old`, add one with x; ok tells. Acquire, and if it is added,
+ * release. (A failing one may read an older message; the newest tells most.)
+ */
+inline cas(t, l, old, x, ok)
+{
+	d_step {
+		ok = (newest(l) == (old));
+		JOIN(view[t].at, hist[l].msg[hist[l].count].seen);
+		view[t].at[l] = hist[l].count;
+		if
+		:: ok ->
+			append(t, l, x, ACQ_REL);
+			JOIN(hist[l].msg[hist[l].count].seen, hist[l].msg[hist[l].count - 1].seen)
 		:: else
 		fi
 	}
@@ -475,6 +508,11 @@ inline forget(t)
 }
 
 #endif /* TSO */
+
+inline exchange(t, l, value, order, before)
+{
+	fetch_add(t, l, (value) - before, order, before)
+}
 
 inline rcu_synchronize(t)
 {

@@ -187,7 +187,7 @@ struct mslot_final_range {
  * That is, as mslot_wait() for that commit: sections, holds and leases, but not the release
  * of the regions, which the final harvest keeps. A consumer's batch holds its snapshot: end it
  * first.
- * Returns 0, -ETIMEDOUT, -EDEADLK as mslot_wait().
+ * Returns 0, -ETIMEDOUT a section, a hold or a lease is still there, -EDEADLK as mslot_wait().
  * Context: as mslot_wait().
  */
 MSLOT_API int mslot_final_wait(struct mslot_final *final, int64_t timeout_ns);

@@ -29,10 +29,10 @@ struct mslot_vcpu;
 struct mslot_vcpu_options {
 	/*
 	 * Make the vCPU's thread leave or poll soon (a signal, an eventfd, a flag that the
-	 * interpreter looks at). Called while the vCPU is inside, on the thread that asks, or on
-	 * the vCPU's own when it enters while somebody waits; at most once until the vCPU
-	 * polls or enters again. Must not call the library. May be NULL: then nobody but
-	 * mslot_vcpu_pending() says that the vCPU is waited for.
+	 * interpreter looks at). Called for a vCPU that is inside, which may just have left, on
+	 * the thread that asks, or on the vCPU's own when it enters while somebody waits; once
+	 * until the vCPU polls or enters again. Must not call the library, nor wait for the
+	 * vCPU. May be NULL: then only mslot_vcpu_pending() tells.
 	 */
 	void (*kick)(void *ctx);
 	void *ctx;

@@ -10,7 +10,7 @@
 #include <mslot/access.h>
 
 #include "access/vcpu.h"
-#include "log/log.h"
+#include "map/logging.h"
 #include "map/slot.h"
 
 /*
@@ -66,7 +66,8 @@ static inline int access_will_write(const struct mslot_snapshot *snap, struct ms
 
 /*
  * Note that `bytes` > 0 from gpa on, all in the slot, were stored to: after the stores, in the
- * section in which the slot was found, and in that of access_will_write().
+ * section or hold in which the slot was found, and in the vCPU's section, if it is in one, of
+ * access_will_write().
  */
 static inline void access_wrote(const struct mslot_snapshot *snap, const struct mslot_slot *slot,
 				uint64_t gpa, uint64_t bytes)
@@ -80,7 +81,7 @@ static inline void access_wrote(const struct mslot_snapshot *snap, const struct 
 	if (slot->flags & MSLOT_LOG_DIRTY && vcpu_ringing(snap))
 		log_mark_beside_ring(slot->log, slot_log_page(slot, first), last - first + 1);
 	else
-		log_mark(slot->log, slot_log_page(slot, first), last - first + 1);
+		logging_mark(slot, slot_log_page(slot, first), last - first + 1);
 }
 
 #endif /* MSLOT_ACCESS_LOCATE_H */

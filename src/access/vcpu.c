@@ -15,7 +15,7 @@
  *   1 begin the read section: a grace period that this section does not delay began
  *     before it, and so after what was posted for that grace period
  *   2 say so in `inside`
- *   3 exchange `request`, flush
+ *   3 exchange `request`; flush, if that was asked
  *   4 look at the gate; closed: out, wait, from the start
  *   5 look at `awaited`; somebody waits: post to ourselves what they missed us with
  *   6 load the snapshot
@@ -218,7 +218,7 @@ static bool try_enter(struct mslot_vcpu *vcpu)
 	PERTURB(VCPU_INSIDE);
 	/* Both ends of ask_one(): it finds us inside, or we find what it posted, the gate and
 	 * the publish before that. */
-	if (atomic_exchange_explicit(&vcpu->request, 0, memory_order_acq_rel))
+	if (atomic_exchange_explicit(&vcpu->request, 0, memory_order_acq_rel) & VCPU_FLUSH)
 		vcpu_flush(vcpu);
 	PERTURB(VCPU_ANSWERED);
 	/* Acquire: all of the commit that kept us out. Pairs with open_gate(). */

@@ -240,7 +240,6 @@ int mslot_dirty_create(struct mslot_map *map, const struct mslot_dirty_options *
 		       struct mslot_dirty **out)
 {
 	bool fill = opt && (opt->flags & MSLOT_DIRTY_INITIALLY_SET);
-	uint64_t generation = 0;
 	struct mslot_dirty *dirty;
 	int err;
 
@@ -253,7 +252,6 @@ int mslot_dirty_create(struct mslot_map *map, const struct mslot_dirty_options *
 	err = map_write_begin(map);
 	if (!err) {
 		err = attach(dirty, fill);
-		generation = map_current(map)->generation;
 		map_write_end(map);
 	}
 	pthread_mutex_unlock(&map->log.harvest_lock);
@@ -263,7 +261,6 @@ int mslot_dirty_create(struct mslot_map *map, const struct mslot_dirty_options *
 	}
 	/* Also where nothing was switched: another call may have, and be waiting still. */
 	map_synchronize(map);
-	logging_begun(map, generation);
 	*out = dirty;
 	return 0;
 }

@@ -91,7 +91,8 @@ struct harvest {
 bool harvest_deadlocks(void);
 void harvest_begin(struct harvest *h, struct mslot_map *map);
 void harvest_add(struct harvest *h, const struct log_view *view, uint64_t first, uint64_t end);
-void harvest_run(struct harvest *h);
+/* `snap` is held, and is the one whose pages were added. */
+void harvest_run(struct harvest *h, const struct mslot_snapshot *snap);
 void harvest_end(struct harvest *h);
 
 /* ---- Bits of a slot's pages (bits.c) ---- */

@@ -15,7 +15,7 @@
 
 int mslot_final_wait(struct mslot_final *final, int64_t timeout_ns)
 {
-	int err = map_wait_unreachable(final->map, final->generation, timeout_ns);
+	int err = map_wait_settled(final->map, final->generation, timeout_ns);
 
 	if (!err)
 		atomic_store_explicit(&final->waited, true, memory_order_release);

@@ -53,7 +53,7 @@ void harvest_add(struct harvest *h, const struct log_view *view, uint64_t first,
 	}
 }
 
-void harvest_run(struct harvest *h)
+void harvest_run(struct harvest *h, const struct mslot_snapshot *snap)
 {
 	struct log_extent *extent;
 
@@ -63,7 +63,7 @@ void harvest_run(struct harvest *h)
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_swap(extent);
 	map_synchronize(h->map);
-	logging_mark_write_leases(h->map);
+	logging_mark_write_leases(h->map, snap);
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_fan_out(extent);
 }
@@ -115,7 +115,7 @@ static int harvest_scope(struct mslot_dirty *dirty, struct mslot_dirty_batch *ba
 		scope_begin(&cursor, dirty, batch->snap);
 		while (scope_next(&cursor, &w))
 			harvest_add(&h, w.slot->log, w.first, w.end);
-		harvest_run(&h);
+		harvest_run(&h, batch->snap);
 		take_set(h.marked, dirty->set);
 		take_set(h.clean, dirty->set);
 	}

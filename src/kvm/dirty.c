@@ -164,10 +164,11 @@ static int hold_logged(struct mslot_map *map, struct mslot_key key, const void *
 	return err;
 }
 
-static void harvest_slot(struct harvest *h, const struct mslot_slot *slot)
+static void harvest_slot(struct harvest *h, const struct mslot_slot *slot,
+			 const struct mslot_hold *hold)
 {
 	harvest_add(h, slot->log, slot->log->first, slot->log->first + slot->log->npages);
-	harvest_run(h);
+	harvest_run(h, mslot_hold_snapshot(hold));
 }
 
 /* Bits of the slot to the caller's memory. */
@@ -203,7 +204,7 @@ static int get_and_clear(struct harvest *h, struct mslot_key key, void *bitmap)
 	err = hold_logged(h->map, key, bitmap, NULL, &slot, &hold);
 	if (err)
 		return err;
-	harvest_slot(h, slot);
+	harvest_slot(h, slot, hold);
 	copy_out(slot, BITS_FRESH, bitmap);
 	clear_all(slot);
 	mslot_hold_put(hold);
@@ -288,7 +289,7 @@ static int harvest_and_clear(struct harvest *h, struct mslot_key key,
 	err = hold_logged(h->map, key, log->dirty_bitmap, log, &slot, &hold);
 	if (err)
 		return err;
-	harvest_slot(h, slot);
+	harvest_slot(h, slot, hold);
 	clear_masked(slot, log);
 	mslot_hold_put(hold);
 	return 0;

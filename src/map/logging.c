@@ -130,7 +130,7 @@ static void fill_inherited(const struct commit *c, const struct mslot_slot *slot
 		if (low < high && fill & ~logging_wants(c->map, old->space, old->base_gfn,
 							old->npages, old->flags)
 					      .sets)
-			log_mark(slot->log, low, high - low);
+			logging_mark(slot, low, high - low);
 	}
 }
 
@@ -285,11 +285,11 @@ void logging_mark_span(const struct mslot_snapshot *snap, const struct mslot_spa
 		slot = mslot_find(snap, span->space, first << snap->page_shift);
 		last = u64_min(end, slot_end_gfn(slot));
 		if (slot->log)
-			log_mark(slot->log, slot_log_page(slot, first), last - first);
+			logging_mark(slot, slot_log_page(slot, first), last - first);
 	}
 }
 
-/* What a lease may write to, and through which slots the map shows it now. */
+/* What a lease may write to, and through which slots a snapshot shows it. */
 static void mark_lease(void *ctx, const struct lease_span *span)
 {
 	const struct mslot_snapshot *snap = ctx;
@@ -306,26 +306,29 @@ static void mark_lease(void *ctx, const struct lease_span *span)
 		end = u64_min(span->hva + span->len_bytes, slot->hva + slot_len_bytes(slot));
 		first >>= slot->page_shift;
 		end = ((end - 1) >> slot->page_shift) + 1;
-		log_mark(slot->log, first, end - first);
+		logging_mark(slot, first, end - first);
 	}
 }
 
-void logging_mark_write_leases(struct mslot_map *map)
+void logging_mark_write_leases(struct mslot_map *map, const struct mslot_snapshot *snap)
 {
-	const struct mslot_snapshot *snap = mslot_enter(map);
-
+	/* A thread's first section may not begin under the registry's lock. */
+	rcu_enter();
 	/* ctx is not written through. */
 	lease_for_each_write(map, mark_lease, (void *)(uintptr_t)snap);
-	mslot_leave(snap);
+	rcu_leave();
 }
 
 void logging_begun(struct mslot_map *map, uint64_t generation)
 {
 	uint64_t begun = atomic_load_explicit(&map->log.begun, memory_order_acquire);
+	const struct mslot_snapshot *snap;
 
 	if (begun == 0)
 		return;
-	logging_mark_write_leases(map);
+	snap = mslot_enter(map);
+	logging_mark_write_leases(map, snap);
+	mslot_leave(snap);
 	/* What a later commit began, here or meanwhile, is for the wait for that one. */
 	if (begun > generation)
 		return;

@@ -15,7 +15,9 @@
 
 #include <mslot/txn.h>
 
+#include "base/rcu.h"
 #include "log/log.h"
+#include "map/slot.h"
 
 struct commit;
 
@@ -86,14 +88,26 @@ void logging_final_free(struct mslot_final *final);
 
 /* ---- For waits and harvests ---- */
 
+/*
+ * Mark log pages of a slot dirty, after the data was stored. In a section of its own, because
+ * the caller may be on a hold: a harvest must be able to wait for whoever has loaded what is live.
+ */
+static inline void logging_mark(const struct mslot_slot *slot, uint64_t first, uint64_t npages)
+{
+	rcu_enter();
+	log_mark(slot->log, first, npages);
+	rcu_leave();
+}
+
 /* Mark what of a checked span is logged. In the section or hold. */
 void logging_mark_span(const struct mslot_snapshot *snap, const struct mslot_span *span);
 
 /*
- * Mark the memory of every write lease that is active: its device may be writing. Any
- * context.
+ * Mark the memory of every write lease that is active, through the slots of a snapshot that is
+ * entered or held: the device may be writing. A harvest gives the one that it reports on, since
+ * it is that one's pages of which an acknowledgement will clear bits.
  */
-void logging_mark_write_leases(struct mslot_map *map);
+void logging_mark_write_leases(struct mslot_map *map, const struct mslot_snapshot *snap);
 
 /*
  * The sections that were entered before commit `generation` have ended: if pages are

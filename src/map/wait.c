@@ -51,32 +51,41 @@ static bool is_published(struct mslot_map *map, uint64_t generation)
 	return shown;
 }
 
-static int wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns,
-			    uint64_t deadline)
+/* Until no section, no hold and no lease of before is left. */
+static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t timeout_ns,
+			uint64_t deadline)
 {
+	int err;
+
 	if (map_wait_deadlocks(0) || reclaimer_self())
 		return -EDEADLK;
 	if (!is_published(map, generation))
 		return -EINVAL;
-	if (unreachable(map, generation))
-		return 0;
-	if (timeout_ns < 0) {
-		/* Nobody needs to time out: spare the hand-over to the reclaimer. */
-		map_synchronize(map);
-		map_lock(map);
-		reclaim_run(map, RECLAIM_ALL);
-		map_unlock(map);
-	} else {
-		/* The reclaimer asks too, but may be in a grace period that asked nobody. */
-		map_ask_vcpus(map);
-		reclaimer_kick(map, true);
+	if (!unreachable(map, generation)) {
+		if (timeout_ns < 0) {
+			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
+			map_synchronize(map);
+			map_lock(map);
+			reclaim_run(map, RECLAIM_ALL);
+			map_unlock(map);
+		} else {
+			/* The reclaimer asks too, but may be in a grace period that asked nobody.
+			 */
+			map_ask_vcpus(map);
+			reclaimer_kick(map, true);
+		}
+		err = reclaimer_wait(unreachable, map, generation, deadline);
+		if (err)
+			return err;
 	}
-	return reclaimer_wait(unreachable, map, generation, deadline);
+	PERTURB(WAIT_UNREACHABLE);
+	logging_begun(map, generation);
+	return reclaimer_wait(lease_settled, map, generation, deadline);
 }
 
-int map_wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
+int map_wait_settled(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 {
-	return wait_unreachable(map, generation, timeout_ns, deadline_of(timeout_ns));
+	return wait_settled(map, generation, timeout_ns, deadline_of(timeout_ns));
 }
 
 int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
@@ -84,12 +93,7 @@ int mslot_wait(struct mslot_map *map, uint64_t generation, int64_t timeout_ns)
 	uint64_t deadline = deadline_of(timeout_ns);
 	int err;
 
-	err = wait_unreachable(map, generation, timeout_ns, deadline);
-	if (err)
-		return err;
-	PERTURB(WAIT_UNREACHABLE);
-	logging_begun(map, generation);
-	err = reclaimer_wait(lease_settled, map, generation, deadline);
+	err = wait_settled(map, generation, timeout_ns, deadline);
 	if (err)
 		return err;
 	PERTURB(WAIT_SETTLED);

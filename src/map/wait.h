@@ -11,9 +11,9 @@
 struct mslot_map;
 
 /*
- * Wait until no section and no hold reaches what a commit up to `generation` removed, or
- * until the timeout, which is as in mslot_wait(). Returns as mslot_wait().
+ * Wait until no section, no hold and no lease reaches what a commit up to `generation` removed,
+ * or until the timeout, which is as in mslot_wait(). Returns as mslot_wait().
  */
-int map_wait_unreachable(struct mslot_map *map, uint64_t generation, int64_t timeout_ns);
+int map_wait_settled(struct mslot_map *map, uint64_t generation, int64_t timeout_ns);
 
 #endif /* MSLOT_MAP_WAIT_H */

@@ -226,6 +226,79 @@ static void wrong_answers_are_counted_and_the_first_has_its_history(void **state
 	run_unlink(name);
 }
 
+#define DIRTY "seq,op,slot,flags,x,y,z,bitmap,ret,errno,class\n0,vm,0,0,0x0,0x0,0x0,-,0,0,vm\n"
+
+/* A log of the one kind, then one of the other: the header tells them apart. */
+static void dirty_logs_are_told_from_the_others(void **state)
+{
+	static const char slots[] = LOG "0,1,0,0x0,0x1000,0x0,0,0,create\n";
+	static const char dirty[] = DIRTY "1,region,1,1,0x0,0x1000,0x0,-,0,0,create\n"
+					  "2,get,1,0,0x0,0x0,0x0,0,0,0,get\n"
+					  "3,get,1,0,0x0,0x0,0x0,1,0,0,wrong\n"
+					  "4,get,2,0,0x0,0x0,0x0,-,-1,2,absent\n"
+					  "5,vm,0,0,0x0,0x0,0x0,-,0,0,vm\n"
+					  "6,get,1,0,0x0,0x0,0x0,-,-1,2,another-vm\n";
+	char *const one = run_file(slots, strlen(slots), ".csv");
+	char *const two = run_file(dirty, strlen(dirty), ".csv");
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"oracle", "--json", "--log", one, two, NULL});
+	assert_int_equal(r.status, 1);
+	assert_string_equal(r.out, "{\"requests\":6,\"mismatches\":1}\n");
+	assert_contains(r.err, "mismatch 1 at request 3:");
+	assert_contains(r.err, "mslot ok: 3,get,1,0,0x0,0x0,0x0,0,0,0,wrong");
+	run_free(&r);
+	run_unlink(one);
+	run_unlink(two);
+}
+
+static void what_is_recorded_can_be_replayed(void **state)
+{
+	char *const path = run_file("", 0, ".csv");
+	struct run r, again;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"oracle", "--dirty", "--live", "700", "--seed", "3",
+					  "--record", path, "--json", NULL});
+	if (r.status == 77) {
+		print_message("not tried: %s", r.err);
+	} else {
+		assert_int_equal(r.status, 0);
+		run_cli(&again, (const char *const[]){"oracle", "--json", "--log", path, NULL});
+		assert_int_equal(again.status, 0);
+		assert_string_equal(again.out, "{\"requests\":700,\"mismatches\":0}\n");
+		assert_string_equal(again.out, r.out);
+		run_free(&again);
+	}
+	run_free(&r);
+	run_unlink(path);
+}
+
+static void records_that_cannot_be_written_exit_1(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"oracle", "--dirty", "--live", "700", "--record",
+					  "/nonexistent/x", NULL});
+	assert_true(r.status == 1 || r.status == 77);
+	if (r.status == 1)
+		assert_contains(r.err, "/nonexistent/x: cannot open: No such file");
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"oracle", "--dirty", "--live", "700", "--record",
+					  "/dev/full", "--json", NULL});
+	assert_true(r.status == 1 || r.status == 77);
+	if (r.status == 1)
+		assert_contains(r.err, "/dev/full: cannot write: No space left");
+	run_free(&r);
+	run_cli(&r, (const char *const[]){"oracle", "--ask", "/nonexistent/x", NULL});
+	assert_true(r.status == 1 || r.status == 77);
+	if (r.status == 1)
+		assert_contains(r.err, "/nonexistent/x: cannot open: No such file");
+	run_free(&r);
+}
+
 /* ---- bench ---------------------------------------------------------------------- */
 
 #define BENCH_FIELDS "case engine layout slots value min max unit repetitions"
@@ -416,6 +489,9 @@ int main(void)
 	    cmocka_unit_test(holes_that_differ_from_the_recorded_ones_exit_1),
 	    cmocka_unit_test(a_bad_trace_does_not_stop_the_good_ones),
 	    cmocka_unit_test(oracle_json_is_one_object_for_the_whole_run),
+	    cmocka_unit_test(dirty_logs_are_told_from_the_others),
+	    cmocka_unit_test(what_is_recorded_can_be_replayed),
+	    cmocka_unit_test(records_that_cannot_be_written_exit_1),
 	    cmocka_unit_test(wrong_answers_are_counted_and_the_first_has_its_history),
 	    cmocka_unit_test(bench_json_has_exactly_the_fields_of_its_contract),
 	    cmocka_unit_test(bench_cases_engines_and_layouts_can_be_chosen),

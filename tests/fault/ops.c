@@ -4,6 +4,7 @@
  */
 #include "edit_by_verb.h"
 #include "fault.h"
+#include "ops_dirty.h"
 
 #include <errno.h>
 
@@ -581,6 +582,26 @@ const struct op ops[] = {
     {"listener_add", "mslot_listener_add", NULL, run_listen, finish_listen, 0, false, true, 0},
     {"listener_add with replay", "mslot_listener_add", NULL, run_listen, finish_listen,
      MSLOT_LISTENER_REPLAY, false, false, 0},
+    {"dirty_create", "mslot_dirty_create", prepare_consumers, run_dirty_create, finish_consumers, 0,
+     true, false, 0},
+    {"dirty_create beside another", "mslot_dirty_create", prepare_consumers, run_dirty_create,
+     finish_consumers, 1, false, false, 0},
+    {"dirty_destroy", "mslot_dirty_destroy", prepare_dirty_destroy, run_dirty_destroy,
+     finish_consumers, 1, true, false, 0},
+    {"dirty_get", "mslot_dirty_get", prepare_dirty_get, run_dirty_get, finish_dirty_get, 1, false,
+     true, 0},
+    {"kvm: get the log", "mslot_kvm_get_dirty_log", prepare_kvm_log, run_kvm_get, finish_kvm_log, 0,
+     false, true, 0},
+    {"kvm: clear the log", "mslot_kvm_clear_dirty_log", prepare_kvm_log, run_kvm_clear,
+     finish_kvm_log, 1, false, true, 0},
+    {"ring_enable", "mslot_ring_enable", prepare_rings, run_ring_enable, finish_rings, 0, false,
+     true, 0},
+    {"kvm: rings", "mslot_kvm_enable_cap", prepare_rings, run_kvm_rings, finish_rings, 0, false,
+     true, 0},
+    {"vcpu_create with a ring", "mslot_vcpu_create", prepare_ring_vcpu, run_vcpu, finish_vcpu, 0,
+     false, true, 0},
+    {"commit: final harvest", "mslot_txn_commit", prepare_final, run_final, finish_final, 0, true,
+     false, 0},
 };
 
 const size_t nops = sizeof(ops) / sizeof(*ops);

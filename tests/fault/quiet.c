@@ -5,6 +5,7 @@
  */
 #include "fault.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -295,6 +296,87 @@ static void guest_memory(struct world *w)
 	mslot_leave(snap);
 }
 
+/* ---- Dirty pages -------------------------------------------------------- */
+
+static void dirty_pages(struct world *w)
+{
+	const struct mslot_key key = {0, 0};
+	struct mslot_dirty_batch *batch;
+	struct mslot_dirty_run run;
+	struct mslot_dirty *dirty;
+	uint64_t word = 0;
+
+	CHECK_OK(mslot_dirty_create(w->map, NULL, &dirty));
+	w->snap = mslot_enter(w->map);
+	mslot_mark_dirty(w->snap, (struct mslot_addr){0, 0}, PAGE);
+	mslot_leave(w->snap);
+	w->nevents = 0;
+	CHECK_OK(mslot_dirty_get(dirty, &batch));
+	sealed();
+	CHECK(mslot_dirty_next(batch, &run) == 1 && mslot_dirty_next(batch, &run) == 0, "not one");
+	mslot_dirty_rewind(batch);
+	CHECK(mslot_dirty_pages(batch) == 1, "not one page");
+	CHECK(mslot_dirty_bitmap(batch, key, &word, sizeof(word)) == 1 && word == 1, "not one bit");
+	CHECK(mslot_dirty_snapshot(batch) != NULL, "no snapshot");
+	mslot_dirty_nack(batch);
+	unsealed();
+	CHECK_OK(mslot_dirty_get(dirty, &batch));
+	SEALED(mslot_dirty_ack(batch));
+	CHECK_OK(mslot_dirty_destroy(dirty));
+	w->nevents = 0;
+}
+
+/* A vCPU writes a page, which is collected, and another, which goes with it. */
+static void rings(struct world *w)
+{
+	const struct mslot_addr at = {0, 0}, next = {0, PAGE};
+	const struct mslot_snapshot *snap;
+	struct mslot_ring_entry *entries;
+	struct mslot_ring_page page;
+	struct mslot_vcpu *vcpu;
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_ring_enable(w->map, PAGE, 0));
+	CHECK_OK(mslot_txn_begin(w->map, &txn));
+	CHECK_OK(mslot_txn_set_flags(txn, (struct mslot_key){0, 0}, MSLOT_LOG_DIRTY));
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	w->nevents = 0;
+	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
+	sealed();
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	mslot_mark_dirty(snap, at, 1);
+	mslot_vcpu_leave(vcpu);
+	CHECK(mslot_vcpu_ring(vcpu, &entries) == 256, "another size");
+	CHECK(mslot_vcpu_collect(vcpu, &page, 1) == 1 && page.gpa == 0, "another page");
+	CHECK(mslot_ring_reset(w->map) == 1, "not one entry");
+	CHECK(mslot_kvm_reset_dirty_rings(w->map) == 0, "an entry twice");
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	mslot_mark_dirty(snap, next, 1);
+	mslot_vcpu_leave(vcpu);
+	CHECK_OK(mslot_vcpu_destroy(vcpu));
+	unsealed();
+}
+
+static void final_harvest(struct world *w)
+{
+	struct mslot_final *final = NULL;
+	const struct mslot_commit_options opt = {.final = &final};
+	struct mslot_txn *txn;
+	int err;
+
+	CHECK_OK(mslot_txn_begin(w->map, &txn));
+	CHECK_OK(mslot_txn_delete(txn, (struct mslot_key){0, 0}));
+	CHECK_OK(mslot_txn_commit(txn, &opt, NULL));
+	w->nevents = 0;
+	sealed();
+	CHECK(mslot_final_count(final) == 0, "a slot that was not logged");
+	err = mslot_final_wait(final, w->shape->held ? 0 : -1);
+	CHECK((err == 0) == !w->shape->held, "returned %d", err);
+	CHECK(mslot_final_get(final, 0, NULL, NULL, NULL, 0) == -EINVAL, "a range");
+	mslot_final_destroy(final);
+	unsealed();
+}
+
 const struct quiet quiets[] = {
     {"mslot_map_destroy", map_destroy},
     {"mslot_map_options_get", map_options_get},
@@ -319,6 +401,11 @@ const struct quiet quiets[] = {
     {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg "
      "mslot_mark_dirty mslot_write_begin mslot_write_end",
      guest_memory},
+    {"mslot_dirty_next mslot_dirty_rewind mslot_dirty_pages mslot_dirty_bitmap "
+     "mslot_dirty_snapshot mslot_dirty_ack mslot_dirty_nack",
+     dirty_pages},
+    {"mslot_vcpu_ring mslot_vcpu_collect mslot_ring_reset mslot_kvm_reset_dirty_rings", rings},
+    {"mslot_final_wait mslot_final_count mslot_final_get mslot_final_destroy", final_harvest},
 };
 
 const size_t nquiets = sizeof(quiets) / sizeof(*quiets);

@@ -2,7 +2,7 @@
 /*
  * test_cli_oracle.c - `mslot oracle` over all recorded logs, or against the live kernel.
  *
- * Usage: cli_oracle --log DIRECTORY | --live N SEED
+ * Usage: cli_oracle --log DIRECTORY | --live N SEED | --dirty N SEED | --ask FILE
  * Exit 77 where the command says that there is no kernel to ask.
  */
 #include <glob.h>
@@ -12,19 +12,21 @@
 
 #include "../cli/run.h"
 
-/* Lines of a log without its header. */
+/* Lines of a log without its header, and without those that only start another VM. */
 static unsigned long long count_requests(const char *path)
 {
 	FILE *const file = fopen(path, "re");
 	unsigned long long lines = 0;
-	int c;
+	size_t cap = 0;
+	char *text = NULL;
 
 	if (file == NULL) {
 		perror(path);
 		exit(1);
 	}
-	while ((c = getc(file)) != EOF)
-		lines += c == '\n';
+	while (getline(&text, &cap, file) > 0)
+		lines += strstr(text, ",vm,") == NULL;
+	free(text);
 	fclose(file);
 	return lines - 1;
 }
@@ -69,13 +71,15 @@ static int check_logs(const char *directory)
 {
 	const char *argv[RUN_MAX_ARGS] = {"oracle", "--json", "--log"};
 	unsigned long long expected = 0;
-	char pattern[4096];
+	char slots[4096], dirty[4096];
 	glob_t found;
 	int status;
 
-	snprintf(pattern, sizeof(pattern), "%s/kvm-*.csv", directory);
-	if (glob(pattern, 0, NULL, &found) != 0 || found.gl_pathc > RUN_MAX_ARGS - 4) {
-		fprintf(stderr, "no logs, or too many: %s\n", pattern);
+	snprintf(slots, sizeof(slots), "%s/kvm-*.csv", directory);
+	snprintf(dirty, sizeof(dirty), "%s/dirty-*.csv", directory);
+	if (glob(slots, 0, NULL, &found) != 0 || glob(dirty, GLOB_APPEND, NULL, &found) != 0 ||
+	    found.gl_pathc > RUN_MAX_ARGS - 4) {
+		fprintf(stderr, "no logs, or too many: %s, %s\n", slots, dirty);
 		return 1;
 	}
 	for (size_t i = 0; i < found.gl_pathc; i++) {
@@ -87,16 +91,31 @@ static int check_logs(const char *directory)
 	return status;
 }
 
+static int check_live(const char *n, const char *seed, const char *kind)
+{
+	const char *const args[] = {"oracle", "--live", n, "--seed", seed, "--json", kind, NULL};
+
+	return check(args, strtoull(n, NULL, 10));
+}
+
+static int check_ask(const char *path)
+{
+	const char *const args[] = {"oracle", "--ask", path, "--json", NULL};
+
+	return check(args, count_requests(path));
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "--log") == 0)
 		return check_logs(argv[2]);
-	if (argc == 4 && strcmp(argv[1], "--live") == 0) {
-		const char *const args[] = {"oracle", "--live", argv[2], "--seed",
-					    argv[3],  "--json", NULL};
-
-		return check(args, strtoull(argv[2], NULL, 10));
-	}
-	fprintf(stderr, "usage: %s --log DIRECTORY | --live N SEED\n", argv[0]);
+	if (argc == 3 && strcmp(argv[1], "--ask") == 0)
+		return check_ask(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "--live") == 0)
+		return check_live(argv[2], argv[3], NULL);
+	if (argc == 4 && strcmp(argv[1], "--dirty") == 0)
+		return check_live(argv[2], argv[3], "--dirty");
+	fprintf(stderr, "usage: %s --log DIRECTORY | --live N SEED | --dirty N SEED | --ask FILE\n",
+		argv[0]);
 	return 2;
 }

@@ -2,9 +2,9 @@
 /*
  * L2: real memory (lent.h) that slots, spaces and two maps share. Writers drop its references in
  * every way: commits, vetoed commits, transactions aborted at once or much later,
- * KVM's calls, creators that put before or after; holds go on other threads. Nobody who
- * reaches a slot finds its memory gone; when mslot_wait() is content, so are the callbacks
- * it promises; at the end each region was released exactly once.
+ * KVM's calls, creators that put before or after; holds and leases go on other threads.
+ * Nobody who reaches a slot or has a lease finds its memory gone; when mslot_wait() is content, so
+ * are the callbacks it promises; at the end each region was released exactly once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include <mslot/kvm.h>
+#include <mslot/lease.h>
 
 #include "stress/lent.h"
 
@@ -388,6 +389,64 @@ static void keep_holds(struct stress_thread *self)
 		mslot_hold_put(kept[i]);
 }
 
+/* The pages of a lease show what they did when it was taken, with no section and no hold. */
+static uint64_t lease_life(const struct mslot_lease *lease)
+{
+	size_t n;
+	const struct iovec *iov = mslot_lease_iov(lease, &n);
+	uint64_t life = *(volatile uint64_t *)iov->iov_base, off;
+
+	CHECK(n == 1, "%zu segments", n);
+	for (off = 0; off < iov->iov_len; off += LENT_PAGE)
+		CHECK(life && *(volatile uint64_t *)(void *)((char *)iov->iov_base + off) == life,
+		      "released under a lease (L2)");
+	return life;
+}
+
+static struct mslot_lease *lease_some(struct stress_thread *self)
+{
+	const struct mslot_range all = {0, UINT64_MAX};
+	struct mslot_lease *lease = NULL;
+	const struct mslot_slot *slot;
+	struct stress_section sec;
+	struct mslot_slot_info info;
+	struct mslot_iter iter;
+
+	stress_enter(&sec, maps[rng_below(&self->rng, MAPS)]);
+	mslot_iter_gpa(&iter, sec.snap, 0, all);
+	while ((slot = mslot_iter_next(&iter)) && rng_chance(&self->rng, 60))
+		;
+	if (slot) {
+		mslot_slot_info_get(slot, &info);
+		CHECK_OK(mslot_lease_take(
+		    sec.snap, &(struct mslot_span){.gpa = info.gpa, .len_bytes = info.len_bytes},
+		    "L2", &lease));
+	}
+	stress_leave(&sec, self);
+	return lease;
+}
+
+static void keep_leases(struct stress_thread *self)
+{
+	struct mslot_lease *kept[KEPT] = {NULL};
+	uint64_t life[KEPT] = {0};
+	unsigned int i;
+
+	while (stress_running() || self->ops < KEPT) {
+		i = (unsigned int)rng_below(&self->rng, KEPT);
+		if (kept[i])
+			CHECK(lease_life(kept[i]) == life[i], "released under a lease (L2)");
+		mslot_lease_put(kept[i]);
+		kept[i] = lease_some(self);
+		if (kept[i])
+			life[i] = lease_life(kept[i]);
+		stress_linger(self);
+		self->ops++;
+	}
+	for (i = 0; i < KEPT; i++)
+		mslot_lease_put(kept[i]);
+}
+
 static void set_up(struct mslot_listener *listeners[MAPS])
 {
 	static const struct mslot_listener_ops ops = {.prepare = veto_some};
@@ -452,6 +511,7 @@ int main(void)
 	stress_spawn("reader", read_sections, NULL);
 	stress_spawn("holder", keep_holds, NULL);
 	stress_spawn("holder", keep_holds, NULL);
+	stress_spawn("lessee", keep_leases, NULL);
 	stress_run();
 	tear_down(listeners);
 	return stress_end();

@@ -75,7 +75,8 @@ int naive_translate(const struct naive_map *map, const struct mslot_span *span, 
 		    size_t nseg);
 
 /*
- * What mslot_txn_commit() must answer by checks 4 to 8 of its comment, and in *next
+ * What mslot_txn_commit() must answer by checks 4 to 8 of its comment, as if no memory were
+ * leased, and in *next
  * (initialised) the map afterwards, which is a copy of `map` unless `changed`.
  */
 struct naive_outcome naive_commit(const struct naive_map *map, const struct mslot_edit *edits,

@@ -352,7 +352,8 @@ struct naive_outcome naive_commit(const struct naive_map *map, const struct mslo
 	struct work w;
 
 	naive_copy(next, map);
-	if (opt && (opt->flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION)))
+	if (opt && (opt->flags & ~(MSLOT_COMMIT_DRY_RUN | MSLOT_COMMIT_IF_GENERATION |
+				   MSLOT_COMMIT_NOWAIT | MSLOT_COMMIT_EXCLUSIVE)))
 		return blame(-EINVAL, MSLOT_NO_EDIT);
 	if (opt && (opt->flags & MSLOT_COMMIT_IF_GENERATION) && opt->generation != map->generation)
 		return blame(-EAGAIN, MSLOT_NO_EDIT);

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_lease_wait.c - what waits for leases and what does not: mslot_wait() by kind of edit,
- * release, commits with MSLOT_COMMIT_NOWAIT, mslot_map_destroy(), fork.
+ * release, commits with MSLOT_COMMIT_NOWAIT, mslot_map_destroy().
  */
 #include "lease_fixture.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/perturb.h"
 #include "map/lease.h"
@@ -332,29 +330,6 @@ static void release_waits_for_the_put(void **state)
 	}
 }
 
-/* The reclaimer alone: nobody waits. */
-static void the_last_put_has_the_region_released(void **state)
-{
-	struct mslot_map *map = make_map(NULL);
-	_Atomic unsigned int releases;
-	struct mslot_region *region = make_counted(HVA, &releases);
-	struct mslot_lease *lease;
-
-	(void)state;
-	put_slot(map, def_of(1, 16, 8, region, 0));
-	mslot_region_put(region);
-	lease = lease_now(map, 16, 1, "alone");
-	drop_slot(map, 1);
-	/* Until it is parked and a scan has watched the lease. */
-	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
-	mslot_lease_put(lease);
-	/* The test's timeout ends it otherwise. */
-	while (!releases)
-		(void)sched_yield();
-	assert_int_equal(releases, 1);
-	assert_int_equal(mslot_map_destroy(map), 0);
-}
-
 static void a_lease_that_was_put_delays_nothing(void **state)
 {
 	struct scene s;
@@ -448,7 +423,6 @@ static void destroy_is_refused_while_a_lease_exists(void **state)
 struct putter {
 	struct mslot_map *map;
 	struct mslot_lease *lease;
-	_Atomic(struct mslot_lease *) shown;
 	_Atomic unsigned int *releases;
 };
 
@@ -479,101 +453,181 @@ static void a_wait_sleeps_until_the_put(void **state)
 		struct mslot_map *map = make_map(NULL);
 		_Atomic unsigned int releases;
 		struct mslot_region *region = make_counted(HVA, &releases);
+		struct mslot_region *other = make_region(OTHER_HVA, 8);
 		struct putter p = {.map = map, .releases = &releases};
 		pthread_t thread;
 
 		put_slot(map, def_of(1, 16, 8, region, 0));
 		mslot_region_put(region);
-		p.lease = lease_now(map, 16, 8, "later");
+		/* Of two segments one is watched: the first or the second. */
+		put_slot(map, def_of(2, round % 4 < 2 ? 12 : 24, 4, other, 0));
+		p.lease = lease_now(map, round % 4 < 2 ? 14 : 20, 6, "later");
 		drop_slot(map, 1);
 		atomic_store(&looked, false);
 		perturb_hook = note_look;
 		assert_int_equal(pthread_create(&thread, NULL, put_later, &p), 0);
-		assert_int_equal(mslot_wait(map, 2, round % 2 ? -1 : INT64_C(60000000000)), 0);
+		assert_int_equal(mslot_wait(map, 3, round % 2 ? -1 : INT64_C(60000000000)), 0);
 		assert_int_equal(releases, 1);
 		assert_int_equal(pthread_join(thread, NULL), 0);
 		perturb_hook = NULL;
+		mslot_region_put(other);
 		assert_int_equal(mslot_map_destroy(map), 0);
 	}
 }
 
-/* ---- Fork ---------------------------------------------------------------- */
+/* ---- Between two steps --------------------------------------------------- */
 
-#define CHILD_CHECK(cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			_exit(__LINE__ & 0x7f ? __LINE__ & 0x7f : 1);                              \
-	} while (0)
+/* Stops a thread at the n-th time that it comes to a window; the test lets it go on. */
+static struct {
+	enum perturb_point point;
+	atomic_int left;
+	atomic_bool stopped, go;
+} stop;
 
-static void *take_one_lease(void *arg)
+static void stop_there(enum perturb_point point)
 {
-	struct putter *p = arg;
+	if (point == PERTURB_WAIT_LOOKED || point == PERTURB_WAIT_SETTLED)
+		atomic_store(&looked, true);
+	if (point != stop.point || atomic_fetch_sub(&stop.left, 1) != 1)
+		return;
+	atomic_store(&stop.stopped, true);
+	while (!atomic_load(&stop.go))
+		(void)sched_yield();
+}
 
-	atomic_store(&p->shown, lease_now(p->map, 20, 1, "of a thread"));
-	(void)pause(); /* until the process ends or the thread is cancelled */
+static void stop_at(enum perturb_point point, int nth)
+{
+	stop.point = point;
+	atomic_store(&stop.left, nth);
+	atomic_store(&stop.stopped, false);
+	atomic_store(&stop.go, false);
+	atomic_store(&looked, false);
+	perturb_hook = stop_there;
+}
+
+static void await(const atomic_bool *what)
+{
+	while (!atomic_load(what))
+		(void)sched_yield();
+}
+
+static void *put_it(void *arg)
+{
+	mslot_lease_put(arg);
 	return NULL;
 }
 
-static void use_in_child(struct mslot_map *map, struct mslot_lease **lease,
-			 const _Atomic unsigned int *releases)
+static void *wait_for_it(void *arg)
 {
-	const struct mslot_span span = span_of(PAGES(16), PAGES(1), MSLOT_READ);
-	const struct mslot_snapshot *snap;
-	struct mslot_lease *more;
-
-	(void)alarm(40);
-	CHILD_CHECK(mslot_lease_holders(map, NULL, 0) == 2);
-	CHILD_CHECK(mslot_wait(map, 2, 0) == -ETIMEDOUT);
-	mslot_lease_put(lease[0]);
-	CHILD_CHECK(mslot_wait(map, 2, 1000000) == -ETIMEDOUT);
-	CHILD_CHECK(*releases == 0);
-	/* Of a thread that the child does not have. */
-	mslot_lease_put(lease[1]);
-	CHILD_CHECK(mslot_wait(map, 2, -1) == 0);
-	CHILD_CHECK(*releases == 1);
-	snap = mslot_enter(map);
-	CHILD_CHECK(mslot_lease_take(snap, &span, NULL, &more) == -ENOENT);
-	mslot_leave(snap);
-	CHILD_CHECK(mslot_map_destroy(map) == 0);
-	lease_thread_drop();
-	_exit(0);
+	assert_int_equal(mslot_wait(arg, 2, -1), 0);
+	return NULL;
 }
 
-static void a_child_has_the_leases_and_may_put_them(void **state)
+/* The put is in its middle while a wait looks: either that sees it, or it is woken. */
+static void a_look_in_the_middle_of_a_put(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	/* The creator's reference stays: the only scan is the wait's. */
+	struct mslot_region *region = make_region(HVA, 8);
+	struct mslot_lease *lease;
+	pthread_t putter, waiter;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	lease = lease_now(map, 16, 8, "middle");
+	drop_slot(map, 1);
+	stop_at(PERTURB_LEASE_ENDED, 1);
+	assert_int_equal(pthread_create(&putter, NULL, put_it, lease), 0);
+	await(&stop.stopped);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_it, map), 0);
+	await(&looked);
+	atomic_store(&stop.go, true);
+	assert_int_equal(pthread_join(waiter, NULL), 0);
+	assert_int_equal(pthread_join(putter, NULL), 0);
+	perturb_hook = NULL;
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+/* The wait has seen the lease and not watched it yet while it is put. */
+static void a_put_in_the_middle_of_a_look(void **state)
+{
+	(void)state;
+	for (int nth = 1; nth < 4; nth++) {
+		struct mslot_map *map = make_map(NULL);
+		struct mslot_region *region = make_region(HVA, 8);
+		struct mslot_lease *lease;
+		pthread_t waiter;
+
+		put_slot(map, def_of(1, 16, 8, region, 0));
+		lease = lease_now(map, 16, 8, "middle");
+		drop_slot(map, 1);
+		stop_at(PERTURB_LEASE_SEEN, nth);
+		assert_int_equal(pthread_create(&waiter, NULL, wait_for_it, map), 0);
+		/* The creator's reference is there: the one look is the wait's. */
+		while (!atomic_load(&stop.stopped) && !atomic_load(&looked))
+			(void)sched_yield();
+		mslot_lease_put(lease);
+		atomic_store(&stop.go, true);
+		assert_int_equal(pthread_join(waiter, NULL), 0);
+		perturb_hook = NULL;
+		mslot_region_put(region);
+		assert_int_equal(mslot_map_destroy(map), 0);
+	}
+}
+
+/* A record is nobody's until its life has ended: the owner may not have it again before. */
+static void a_take_in_the_middle_of_a_put(void **state)
+{
+	struct mslot_map *map = make_map(NULL);
+	struct mslot_region *region = make_region(HVA, 8);
+	struct mslot_lease *lease, *more[64];
+	pthread_t putter;
+
+	(void)state;
+	put_slot(map, def_of(1, 16, 8, region, 0));
+	lease = lease_now(map, 16, 8, "middle");
+	stop_at(PERTURB_LEASE_ENDED, 1);
+	assert_int_equal(pthread_create(&putter, NULL, put_it, lease), 0);
+	await(&stop.stopped);
+	for (size_t i = 0; i < 64; i++)
+		more[i] = lease_now(map, 16, 8, "more");
+	atomic_store(&stop.go, true);
+	assert_int_equal(pthread_join(putter, NULL), 0);
+	perturb_hook = NULL;
+	assert_int_equal(leases_of(map), 64);
+	for (size_t i = 0; i < 64; i++)
+		mslot_lease_put(more[i]);
+	assert_int_equal(leases_of(map), 0);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+/* The reclaimer alone: nobody waits, and the one scan before the put is of the region. */
+static void the_last_put_has_the_region_released(void **state)
 {
 	struct mslot_map *map = make_map(NULL);
 	_Atomic unsigned int releases;
 	struct mslot_region *region = make_counted(HVA, &releases);
-	struct putter p = {.map = map};
-	struct mslot_lease *lease[2];
-	pthread_t thread;
-	int status = 0;
-	pid_t pid;
+	struct mslot_lease *lease;
 
 	(void)state;
 	put_slot(map, def_of(1, 16, 8, region, 0));
 	mslot_region_put(region);
-	lease[0] = lease_now(map, 16, 8, "forked");
-	assert_int_equal(pthread_create(&thread, NULL, take_one_lease, &p), 0);
-	while (!(lease[1] = atomic_load(&p.shown)))
-		(void)sched_yield();
+	lease = lease_now(map, 16, 1, "alone");
+	stop_at(PERTURB_LEASE_SEEN, 1);
 	drop_slot(map, 1);
-	assert_int_equal(mslot_wait(map, 2, 1000000), -ETIMEDOUT);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		use_in_child(map, lease, &releases);
-	mslot_lease_put(lease[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the child ended with status %#x", (unsigned int)status);
+	await(&stop.stopped);
+	atomic_store(&stop.go, true);
+	/* Returns when the scan that was stopped is over. */
+	lease_rescan();
 	assert_int_equal(releases, 0);
-	assert_int_equal(mslot_wait(map, 2, 0), -ETIMEDOUT);
-	mslot_lease_put(lease[1]);
-	assert_int_equal(mslot_wait(map, 2, -1), 0);
+	mslot_lease_put(lease);
+	/* The test's timeout ends it otherwise. */
+	while (!releases)
+		(void)sched_yield();
+	perturb_hook = NULL;
 	assert_int_equal(releases, 1);
-	assert_int_equal(pthread_cancel(thread), 0);
-	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
 
@@ -584,13 +638,15 @@ int main(void)
 	    cmocka_unit_test(with_nowait_it_is_refused_instead),
 	    cmocka_unit_test(nowait_has_its_place_among_the_checks),
 	    cmocka_unit_test(release_waits_for_the_put),
-	    cmocka_unit_test(the_last_put_has_the_region_released),
 	    cmocka_unit_test(a_lease_that_was_put_delays_nothing),
 	    cmocka_unit_test(a_region_without_callback_is_kept_as_well),
 	    cmocka_unit_test(one_map_does_not_wait_for_leases_of_another),
 	    cmocka_unit_test(destroy_is_refused_while_a_lease_exists),
 	    cmocka_unit_test(a_wait_sleeps_until_the_put),
-	    cmocka_unit_test(a_child_has_the_leases_and_may_put_them),
+	    cmocka_unit_test(the_last_put_has_the_region_released),
+	    cmocka_unit_test(a_look_in_the_middle_of_a_put),
+	    cmocka_unit_test(a_put_in_the_middle_of_a_look),
+	    cmocka_unit_test(a_take_in_the_middle_of_a_put),
 	};
 
 	return cmocka_run_group_tests_name("lease_wait", tests, NULL, NULL);

@@ -339,23 +339,28 @@ static void a_page_is_in_one_ring_until_it_is_reset(void **state)
 	expect_bitmap(f, 0, 0);
 }
 
-/* The second vCPU writes while the first has claimed the page and made no entry. */
-static void other_writes(enum perturb_point point)
-{
-	extern struct fixture *meanwhile;
-	const struct mslot_snapshot *snap;
+static struct fixture *meanwhile;
 
-	if (point != PERTURB_RING_CLAIMED)
-		return;
+/* Write as a vCPU from a hook: whether its ring is soft-full, and who is inside, does not matter.
+ */
+static void write_as(struct mslot_vcpu *vcpu, uint64_t gfn)
+{
+	struct mslot_vcpu *running = vcpu_current;
+	const struct mslot_snapshot *snap = mslot_enter(vcpu->map);
+
 	perturb_hook = NULL;
-	snap = mslot_enter(meanwhile->map);
-	vcpu_current = meanwhile->vcpu[1];
-	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(7)}, "y", 1), 0);
-	vcpu_current = meanwhile->vcpu[0];
+	vcpu_current = vcpu;
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "y", 1), 0);
+	vcpu_current = running;
 	mslot_leave(snap);
 }
 
-struct fixture *meanwhile;
+/* The second vCPU writes while the first has claimed the page and made no entry. */
+static void other_writes(enum perturb_point point)
+{
+	if (point == PERTURB_RING_CLAIMED)
+		write_as(meanwhile->vcpu[1], 7);
+}
 
 static void who_relies_on_an_entry_in_the_making_marks_too(void **state)
 {
@@ -412,6 +417,27 @@ static void reset_stops_at_what_was_not_collected(void **state)
 	assert_int_equal(write_frames(f->vcpu[1], 300, 1), 0);
 	assert_int_equal(mslot_vcpu_collect(f->vcpu[1], out, 8), 7);
 	assert_int_equal(out[6].gpa, PAGES(300));
+}
+
+static void write_once(enum perturb_point point)
+{
+	if (point == PERTURB_RING_GIVEN)
+		write_as(meanwhile->vcpu[0], 300);
+}
+
+/* The vCPU pushes as soon as the reset has counted the entry, into that very entry. */
+static void an_entry_is_free_when_it_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_ring_page out[SIZE];
+
+	tell(f->vcpu[0], 0, SIZE);
+	assert_int_equal(mslot_vcpu_collect(f->vcpu[0], out, SIZE), SIZE);
+	meanwhile = f;
+	perturb_hook = write_once;
+	assert_int_equal(mslot_ring_reset(f->map), SIZE);
+	assert_null(perturb_hook);
+	expect_ring(f, f->vcpu[0], 1, 300, 1, 300);
 }
 
 /* ---- Full ----------------------------------------------------------------- */
@@ -732,6 +758,7 @@ int main(void)
 	    TEST(who_relies_on_an_entry_in_the_making_marks_too),
 	    TEST(rings_wrap),
 	    TEST(reset_stops_at_what_was_not_collected),
+	    TEST(an_entry_is_free_when_it_is_given_back),
 	    TEST(soft_full_keeps_a_vcpu_out),
 	    TEST(hard_full_writes_nothing_and_drops_nothing),
 	    TEST(entries_outlive_edits_that_keep_pages),

@@ -205,6 +205,63 @@ static void find_remembers_until_a_request(void **state)
 	map_ask_vcpus(f->map);
 	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
 	assert_null(f->vcpu->hint.slot);
+	assert_ptr_equal(mslot_vcpu_find(f->vcpu, 0, 0), slot);
+	mslot_vcpu_leave(f->vcpu);
+	/* Coming out is not forgetting. */
+	assert_int_equal(map_exclude(f->map, 0), 0);
+	map_readmit(f->map);
+	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu, &snap), 0);
+	assert_ptr_equal(f->vcpu->hint.slot, slot);
+	mslot_vcpu_leave(f->vcpu);
+}
+
+static struct {
+	struct mslot_map *map;
+	unsigned int inside, answered;
+} amid;
+
+static void note_depths(enum perturb_point point)
+{
+	if (point == PERTURB_VCPU_INSIDE)
+		amid.inside = rcu_depth();
+	else if (point == PERTURB_VCPU_ANSWERED)
+		amid.answered = rcu_depth();
+}
+
+/* Else a grace period could pass between the answer and the section. */
+static void requests_are_answered_inside_the_section(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap;
+
+	amid.inside = amid.answered = 0;
+	perturb_hook = note_depths;
+	assert_int_equal(mslot_vcpu_enter(f->vcpu, &snap), 0);
+	mslot_vcpu_leave(f->vcpu);
+	assert_int_equal(amid.inside, 1);
+	assert_int_equal(amid.answered, 1);
+}
+
+static void ask_amid(enum perturb_point point)
+{
+	if (point == PERTURB_VCPU_ANSWERED)
+		map_ask_vcpus(amid.map);
+}
+
+static void a_request_amid_an_entry_is_not_lost(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap;
+
+	amid.map = f->map;
+	perturb_hook = ask_amid;
+	assert_int_equal(mslot_vcpu_enter(f->vcpu, &snap), 0);
+	perturb_hook = NULL;
+	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
+	assert_int_equal(atomic_load(&f->kicks), 1);
+	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
+	assert_int_equal(mslot_vcpu_pending(f->vcpu), 0);
 	mslot_vcpu_leave(f->vcpu);
 }
 
@@ -428,11 +485,11 @@ static void a_child_has_the_vcpus_of_all_threads(void **state)
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (status)
-		fail_msg("the child ended with %#x", (unsigned int)status);
 	/* The parent's vCPU is still inside. */
 	assert_int_equal(mslot_vcpu_destroy(g.vcpu), -EBUSY);
 	guest_stop(&g);
+	if (status)
+		fail_msg("the child ended with %#x", (unsigned int)status);
 }
 
 static void a_child_of_a_vcpu_is_still_inside(void **state)
@@ -464,6 +521,8 @@ int main(void)
 	    EACH(poll_is_refused_where_something_else_is_entered),
 	    EACH(poll_is_refused_in_a_listener_callback),
 	    EACH(find_remembers_until_a_request),
+	    EACH(requests_are_answered_inside_the_section),
+	    EACH(a_request_amid_an_entry_is_not_lost),
 	    EACH(a_vcpu_is_kicked_once_until_it_answers),
 	    EACH(waits_end_though_a_vcpu_stays_in_the_guest),
 	    EACH(a_vcpu_that_enters_after_the_requests_is_asked_too),
