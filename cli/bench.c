@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "lines.h"
+#include "svg.h"
 
 #define VERB BENCH_VERB
 #define REPETITIONS 9u
@@ -323,7 +324,7 @@ int bench_main(int argc, char **argv)
 	if (ret >= 0)
 		return ret;
 	/* Before all the work: afterwards it would be lost. */
-	if (o.svg != NULL && bench_svg_try(o.svg) < 0)
+	if (o.svg != NULL && svg_try(VERB, o.svg) < 0)
 		return CLI_FAILED;
 	ret = run(&out, &o);
 	bench_output_fini(&out);

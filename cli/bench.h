@@ -54,8 +54,6 @@ struct bench_sink bench_output_sink(struct bench_output *out);
 void bench_output_end(struct bench_output *out);
 void bench_output_fini(struct bench_output *out);
 
-/* Whether a file can be written, without changing it; 0, or -1 with a message printed. */
-int bench_svg_try(const char *path);
 /*
  * Draw what was measured to o->svg; 0, or -1 with a message printed. After a failure there is
  * no file that was not there before.

@@ -5,13 +5,10 @@
  */
 #include "bench.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -224,28 +221,6 @@ static void draw_page(struct svg *s, struct picture *pic)
 	}
 	for (size_t i = 0; i < pic->nnotes; i++)
 		svg_text(s, MARGIN, foot + ((double)i + 0.5) * NOTE_ROW, &dim, "%s", pic->note[i]);
-}
-
-int bench_svg_try(const char *path)
-{
-	const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	struct stat st;
-
-	if (fd >= 0) {
-		close(fd);
-		unlink(path);
-		return 0;
-	}
-	/* A link to nowhere exists, and can be written through perhaps: the end will tell. */
-	if (errno == EEXIST && stat(path, &st) == 0) {
-		if (!S_ISDIR(st.st_mode) && access(path, W_OK) == 0)
-			return 0;
-		errno = S_ISDIR(st.st_mode) ? EISDIR : errno;
-	} else if (errno == ENOENT && lstat(path, &st) == 0) {
-		return 0;
-	}
-	cli_error(BENCH_VERB, "%s: cannot write: %s", path, strerror(errno));
-	return -1;
 }
 
 int bench_svg(const struct bench_output *out)

@@ -12,6 +12,8 @@ static const struct cli_verb verbs[] = {
     {"replay", "replay a VMM's memory-slot stream while readers look for holes", replay_main},
     {"map", "show the guest-physical map of a recorded stream, as a table and a drawing", map_main},
     {"bench", "measure lookups, edits, setup and memory", bench_main},
+    {"migrate-demo", "move a guest that writes and changes its map to another process",
+     migrate_main},
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -22,7 +24,7 @@ static int print_help(void)
 	       "Demonstrate and test the guest-memory map library mslot.\n\n"
 	       "Verbs:\n");
 	for (size_t i = 0; i < NVERBS; i++)
-		printf("  %-8s %s\n", verbs[i].name, verbs[i].summary);
+		printf("  %-12s %s\n", verbs[i].name, verbs[i].summary);
 	printf("\nOptions:\n"
 	       "  --help      print this text and exit\n"
 	       "  --version   print the version and exit\n\n"

@@ -3,9 +3,12 @@
 #include "svg.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -47,6 +50,28 @@ static const char style[] =
     "<rect width=\"6\" height=\"6\" fill=\"#fff\"/><circle cx=\"3\" cy=\"3\" r=\".7\" "
     "fill=\"#bbb\"/></pattern>\n"
     "</defs>\n";
+
+int svg_try(const char *verb, const char *path)
+{
+	const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	struct stat st;
+
+	if (fd >= 0) {
+		close(fd);
+		unlink(path);
+		return 0;
+	}
+	/* A link to nowhere exists, and can be written through perhaps: the end will tell. */
+	if (errno == EEXIST && stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode) && access(path, W_OK) == 0)
+			return 0;
+		errno = S_ISDIR(st.st_mode) ? EISDIR : errno;
+	} else if (errno == ENOENT && lstat(path, &st) == 0) {
+		return 0;
+	}
+	cli_error(verb, "%s: cannot write: %s", path, strerror(errno));
+	return -1;
+}
 
 int svg_open(struct svg *s, const char *verb, const char *path)
 {

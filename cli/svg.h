@@ -34,7 +34,8 @@ struct svg {
 	const char *path;
 };
 
-/* Each returns 0, or -1 with a message printed. */
+/* Each returns 0, or -1 with a message printed. svg_try(): can it be written? Changes nothing. */
+int svg_try(const char *verb, const char *path);
 int svg_open(struct svg *s, const char *verb, const char *path);
 int svg_close(struct svg *s);
 

@@ -150,6 +150,12 @@ void json_real(struct json *j, const char *name, double value)
 	fprintf(j->to, "%.6f", value);
 }
 
+void json_bool(struct json *j, const char *name, bool value)
+{
+	put_name(j, name);
+	fputs(value ? "true" : "false", j->to);
+}
+
 void json_end(struct json *j)
 {
 	fputs("}\n", j->to);

@@ -3,6 +3,7 @@
 #ifndef MSLOT_CLI_TABLE_H
 #define MSLOT_CLI_TABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -39,6 +40,7 @@ void json_begin(struct json *j, FILE *to);
 void json_text(struct json *j, const char *name, const char *value);
 void json_count(struct json *j, const char *name, uint64_t value);
 void json_real(struct json *j, const char *name, double value);
+void json_bool(struct json *j, const char *name, bool value);
 void json_end(struct json *j);
 
 #endif /* MSLOT_CLI_TABLE_H */

@@ -23,13 +23,14 @@
  *
  * Variants that are as good:
  *   SWAP_RELEASE     a release store of `live` instead of the exchange
- *   CLEAN_RELAXED    the clean check without acquire
+ *   CLEAN=RLX        the clean check without acquire
+ *   MARK_FIRST       marking before the data are stored or the lease is taken, in one section
  *   REPORT_LATER     pages of active write leases only marked, not also reported
  * Mutants, one flag each; what they omit:
- *   LIVE_RELAXED SWAP_RELAXED   the order of clearing a bitmap and making it live
- *   TEST_RELAXED BIT_RELAXED    the order of another writer's summary bit and its skip
+ *   LOAD_LIVE=RLX SWAP=RLX      the order of clearing a bitmap and making it live
+ *   TEST=RLX SET_BIT=RLX        the order of another writer's summary bit and its skip
  *   SUMMARY_LATE     setting the summary bit before the bit
- *   MARK_FIRST       storing before marking; with LEASE_HOLD: taking before marking
+ *   MARK_FIRST       with HOLD_WRITER or LEASE_HOLD: storing or taking before marking
  *   MARK_OUTSIDE     marking inside a section
  *   NO_GRACE         the grace period of a harvest
  *   COPY_EARLY       copying after the grace period
@@ -43,12 +44,13 @@
  *   SCAN_EARLY       looking for write leases after the grace period
  *   SCAN_NO_MARK     marking their pages again
  *   SCAN_CURRENT     looking them up in the harvest's own snapshot
- *   PUT_RELAXED SCAN_RELAXED    the order of the device's stores and the put
+ *   PUT_RELAXED SCAN=RLX        the order of the device's stores and the put
+ *   BEGUN_NO_HOLDS FINAL_NO_HOLDS   waiting for holds older than the commit
  *   BEGUN_NO_GRACE   waiting for sections without log before the bulk copy
  *   BEGUN_NO_SCAN    marking the leases that are older than the log
  *   BEGUN_SCAN_EARLY BEGUN_SCAN_LATE   doing so between grace period and bulk copy
  *   FINAL_NO_GRACE FINAL_NO_DRAIN FINAL_UNLOCKED   one step of the final harvest each
- *   DRAIN_RELAXED    the order of the device's stores and the final copy
+ *   DRAIN=RLX        the order of the device's stores and the final copy
  *   SAME_EXTENT      giving the successor of the deleted slot an extent of its own
  */
 #ifndef CONSUMERS
@@ -115,44 +117,26 @@
 #define mapped(s) true
 #endif
 
-#ifdef LIVE_RELAXED
-#define LOAD_LIVE RLX
-#else
+/* Orders: cases.txt relaxes each with -D. */
+#ifndef LOAD_LIVE
 #define LOAD_LIVE ACQ
 #endif
-#ifdef TEST_RELAXED
-#define TEST RLX
-#else
+#ifndef TEST
 #define TEST ACQ
 #endif
-#ifdef BIT_RELAXED
-#define SET_BIT RLX
-#else
+#ifndef SET_BIT
 #define SET_BIT REL
 #endif
-#ifdef SWAP_RELAXED
-#define SWAP RLX
-#else
+#ifndef SWAP
 #define SWAP ACQ_REL
 #endif
-#ifdef CLEAN_RELAXED
-#define CLEAN RLX
-#else
+#ifndef CLEAN
 #define CLEAN ACQ
 #endif
-#ifdef PUT_RELAXED
-#define PUT RLX
-#else
-#define PUT ACQ_REL
-#endif
-#ifdef SCAN_RELAXED
-#define SCAN RLX
-#else
+#ifndef SCAN
 #define SCAN ACQ
 #endif
-#ifdef DRAIN_RELAXED
-#define DRAIN RLX
-#else
+#ifndef DRAIN
 #define DRAIN ACQ
 #endif
 
@@ -218,228 +202,7 @@ inline complete(me, n)
 	tell(me)
 }
 
-/* log_mark() */
-inline mark(me, cur, b)
-{
-	load(me, LIVE, LOAD_LIVE, cur);
-	load(me, BIT(cur), TEST, b);
-	if
-	:: b == 0 ->
-#ifdef SUMMARY_LATE
-		exchange(me, BIT(cur), 1, SET_BIT, b);
-#endif
-		atomic {
-			load(me, SUMMARY(cur), RLX, b);
-			if
-			:: b == 0 -> exchange(me, SUMMARY(cur), 1, RLX, b)
-			:: else
-			fi
-		};
-#ifndef SUMMARY_LATE
-		exchange(me, BIT(cur), 1, SET_BIT, b)
-#endif
-	:: else
-	fi;
-	d_step {
-		cur = 0;
-		b = 0
-	}
-}
-
-inline write_data(me, n, s)
-{
-	if
-	:: mapped(s) -> store(me, DATA(me), n, RLX)
-	:: else
-	fi
-}
-
-inline write_mark(me, s, cur, b)
-{
-	if
-	:: logged(s) -> mark(me, cur, b)
-	:: else
-	fi
-}
-
-/* Each write in a section of its own, on the newest snapshot. */
-proctype writer(byte me, writes)
-{
-	WM_LOCALS;
-	byte n, s, cur, b;
-
-	do
-	:: n < writes ->
-		n++;
-		rcu_enter(me);
-#ifdef SNAPSHOTS
-		load(me, SNAPSHOT, ACQ, s);
-#endif
-#ifdef MARK_FIRST
-		write_mark(me, s, cur, b);
-		write_data(me, n, s);
-#else
-		write_data(me, n, s);
-#ifdef MARK_OUTSIDE
-		rcu_leave(me);
-#endif
-		write_mark(me, s, cur, b);
-#endif
-		atomic {
-#ifndef MARK_OUTSIDE
-			rcu_leave(me);
-#endif
-			if
-			:: mapped(s) -> complete(me, n)
-			:: else
-			fi;
-			s = 0
-		}
-	:: else -> break
-	od;
-	atomic {
-		forget(me);
-		n = 0;
-		done++
-	}
-}
-
-/* On the newest snapshot, in a section; what comes after needs none to keep it. */
-inline hold(s)
-{
-#ifdef SNAPSHOTS
-	rcu_enter(1);
-	load(1, SNAPSHOT, ACQ, s);
-	atomic {
-		holding = 1;
-		rcu_leave(1)
-	}
-#else
-	skip
-#endif
-}
-
-inline hold_put()
-{
-	holding = 0
-}
-
-/* The caller learns what was done through the hold: both took the lock of the holds. */
-inline wait_for_hold(me)
-{
-	atomic {
-		!holding -> learn(me, 1)
-	}
-}
-
-/* A write through a held snapshot: only the mark is in a section. */
-proctype hold_writer()
-{
-	WM_LOCALS;
-	byte s, cur, b;
-
-	hold(s);
-#ifndef MARK_FIRST
-	write_data(1, 1, s);
-#endif
-#ifndef MARK_OUTSIDE
-	rcu_enter(1);
-#endif
-	write_mark(1, s, cur, b);
-#ifndef MARK_OUTSIDE
-	rcu_leave(1);
-#endif
-#ifdef MARK_FIRST
-	write_data(1, 1, s);
-#endif
-	atomic {
-		drained(1);
-		tell(1);
-		hold_put();
-		if
-		:: mapped(s) -> complete(1, 1)
-		:: else
-		fi;
-		forget(1);
-		s = 0;
-		done++
-	}
-}
-
-#ifdef LEASE
-/* mslot_lease_take(): on the newest snapshot, or (LEASE_HOLD) a held one: then only the mark
- * is in a section. */
-inline lease_take(s, cur, b)
-{
-#ifdef LEASE_HOLD
-	hold(s);
-#else
-	rcu_enter(1);
-#ifdef SNAPSHOTS
-	load(1, SNAPSHOT, ACQ, s);
-#endif
-#endif
-	if
-	:: mapped(s) ->
-#ifndef MARK_FIRST
-		store(1, STATE, ACTIVE, REL);
-#endif
-#ifdef LEASE_HOLD
-		rcu_enter(1);
-#endif
-		write_mark(1, s, cur, b);
-#ifdef LEASE_HOLD
-		rcu_leave(1);
-#endif
-#ifdef MARK_FIRST
-		store(1, STATE, ACTIVE, REL);
-#endif
-		taken = 1
-	:: else
-	fi;
-	atomic {
-#ifdef LEASE_HOLD
-		drained(1);
-		hold_put();
-#else
-		rcu_leave(1);
-#endif
-		s = 0;
-		held = taken;
-		tell(1)
-	}
-}
-
-proctype device()
-{
-	WM_LOCALS;
-	byte s, cur, b;
-	bit taken;
-
-	lease_take(s, cur, b);
-	if
-	:: taken ->
-		store(1, DATA(1), 1, RLX);
-		held = 0;
-#ifdef PUT_RELAXED
-		store(1, STATE, ENDED, RLX);
-#else
-		exchange(1, STATE, ENDED, ACQ_REL, b);
-#endif
-		atomic {
-			drained(1);
-			complete(1, 1)
-		}
-	:: else
-	fi;
-	atomic {
-		forget(1);
-		taken = 0;
-		b = 0;
-		done++
-	}
-}
-#endif
+#include "dirty_writers.pml"
 
 /* logging_mark_write_leases(), as far as the snapshot s shows the page. */
 inline scan(me, s, st, cur, b, bits)

@@ -20,6 +20,7 @@
  * Variants that are as good:
  *   RINGED_FIRST     clearing `ringed` before the entry is given back
  *   PUSH_FIRST       pushing before the data are stored, in the same section
+ *   MARK_OUTSIDE     looking at `ringed` after the section that stored
  *   GRACE_ALWAYS     the grace period after the ring mutex, also when nothing was reset
  * Mutants, one flag each; what they omit:
  *   PUSH_RELAXED COLLECT_RELAXED   the order of writing an entry and reading it
@@ -32,7 +33,6 @@
  *   GRACE_UNLOCKED   the ring mutex through it: who finds nothing to reset waits for whoever did
  *   COPY_EARLY       copying after the reset
  *   RINGED_NEVER     clearing `ringed`
- *   MARK_OUTSIDE     looking at `ringed` in the section that stored
  */
 #ifndef RINGS
 #define RINGS 1

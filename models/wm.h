@@ -369,7 +369,8 @@ inline exchange(t, l, x, order, dst)
 	d_step {
 		dst = newest(l);
 		if
-		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: (order) != RLX && (order) != REL ->
+			JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
 		:: else
 		fi;
 		append(t, l, x, order);
@@ -383,7 +384,8 @@ inline compare_exchange(t, l, from, x, order, dst)
 	d_step {
 		dst = newest(l);
 		if
-		:: (order) != RLX -> JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
+		:: (order) != RLX && (order) != REL ->
+			JOIN(view[t].at, hist[l].msg[hist[l].count].seen)
 		:: else
 		fi;
 		view[t].at[l] = hist[l].count;
@@ -508,11 +510,6 @@ inline forget(t)
 }
 
 #endif /* TSO */
-
-inline exchange(t, l, value, order, before)
-{
-	fetch_add(t, l, (value) - before, order, before)
-}
 
 inline rcu_synchronize(t)
 {

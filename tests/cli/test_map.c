@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "run.h"
 
 /* A group that moves slot 0 and makes an alias; then logging, and all goes. */
@@ -26,12 +27,6 @@ static const char small[] = "# a comment\n"
 			    "0.400000 2 0 7 0x2 0xa000 0x2000 0x10e000 ADD\n"
 			    "0.500000 3 0 0 0x1 0x0 0x8000 0x0 FLAGS\n"
 			    "0.600000 4 2 9 0x3 0x100000000 0x180003000 0x200000 ADD\n";
-
-static void assert_contains(const char *text, const char *part)
-{
-	if (strstr(text, part) == NULL)
-		fail_msg("expected '%s' in '%s'", part, text);
-}
 
 static void run_ok(struct run *r, const char *const *argv)
 {

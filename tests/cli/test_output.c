@@ -14,40 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "run.h"
 
 #define LOG "seq,slot,flags,gpa,size,hva,ret,errno,class\n"
-
-static void assert_contains(const char *text, const char *part)
-{
-	if (text == NULL || strstr(text, part) == NULL)
-		fail_msg("expected '%s' in '%s'", part, text != NULL ? text : "nothing");
-}
-
-/*
- * Every line of `text` is a JSON object with exactly these fields in this order; `rule` is a
- * condition on the object o.
- */
-static void assert_json(const char *text, const char *fields, const char *rule)
-{
-	static const char script[] =
-	    "import json, sys\n"
-	    "fields, rule, n = sys.argv[1].split(), sys.argv[2], 0\n"
-	    "for line in sys.stdin:\n"
-	    "    o = json.loads(line)\n"
-	    "    assert list(o) == fields, (list(o), fields)\n"
-	    "    assert eval(rule, {'o': o, 'num': lambda v: type(v) in (int, float)}), (rule, o)\n"
-	    "    n += 1\n"
-	    "assert n > 0, 'no line'\n";
-	struct run r;
-
-	assert_non_null(getenv("MSLOT_PYTHON"));
-	run_program(&r, getenv("MSLOT_PYTHON"),
-		    (const char *const[]){"-c", script, fields, rule, NULL}, text);
-	if (r.status != 0)
-		fail_msg("%s: %s", text, r.err);
-	run_free(&r);
-}
 
 static char *data_path(const char *name)
 {
@@ -417,12 +387,7 @@ static void bench_draws_what_it_measured(void **state)
 	if (r.status != 0)
 		fail_msg("exit %d: %s", r.status, r.err);
 	run_free(&r);
-	assert_non_null(getenv("MSLOT_SVG_BOXES"));
-	run_program(&r, getenv("MSLOT_PYTHON"),
-		    (const char *const[]){getenv("MSLOT_SVG_BOXES"), name, NULL}, "");
-	if (r.status != 0)
-		fail_msg("%s", r.err);
-	run_free(&r);
+	assert_svg(name);
 	run_unlink(name);
 }
 

@@ -8,29 +8,24 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "check.h"
 #include "run.h"
 
 #define MAX_ARGS 8
 
-static void assert_contains(const char *text, const char *part)
-{
-	if (strstr(text, part) == NULL)
-		fail_msg("expected '%s' in '%s'", part, text);
-}
-
 static void help_goes_to_stdout_and_names_every_verb(void **state)
 {
-	static const char *const verb[] = {"oracle", "replay", "map", "bench"};
+	static const char *const verb[] = {"oracle", "replay", "map", "bench", "migrate-demo"};
 	struct run r;
 
 	(void)state;
 	run_cli(&r, (const char *const[]){"--help", NULL});
 	assert_int_equal(r.status, 0);
 	assert_string_equal(r.err, "");
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(verb) / sizeof(verb[0]); i++)
 		assert_contains(r.out, verb[i]);
 	run_free(&r);
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(verb) / sizeof(verb[0]); i++) {
 		run_cli(&r, (const char *const[]){verb[i], "--help", NULL});
 		assert_int_equal(r.status, 0);
 		assert_string_equal(r.err, "");
@@ -100,6 +95,25 @@ static const struct {
     {{"bench", "--svg", ""}, "--svg: expected a file name, got ''", "Try 'mslot bench"},
     {{"bench", "--slots", "10,,20"}, "--slots: expected numbers from 1 to", "Try"},
     {{"bench", "--slots", "99999999"}, "--slots: expected numbers from 1 to", "Try"},
+    {{"migrate-demo", "x"}, "mslot migrate-demo: unexpected argument 'x'", "Try 'mslot migrate-"},
+    {{"migrate-demo", "--size"}, "option '--size' requires an argument", "Try 'mslot migrate-"},
+    {{"migrate-demo", "--size", ""}, "--size: expected a size from 1M to 64G, a mul", "Try"},
+    {{"migrate-demo", "--size", "G"}, "--size: expected a size from 1M to 64G", "Try"},
+    {{"migrate-demo", "--size", "1023K"}, "--size: expected a size from 1M to 64G", "Try"},
+    {{"migrate-demo", "--size", "65G"}, "--size: expected a size from 1M to 64G", "Try"},
+    {{"migrate-demo", "--size", "1048577"}, "a multiple of 4096, got '1048577'", "Try"},
+    {{"migrate-demo", "--size", "64M "}, "--size: expected a size from 1M to 64G", "Try"},
+    {{"migrate-demo", "--size", "18446744073709551616"}, "--size: expected a size", "Try"},
+    {{"migrate-demo", "--writers", "0"}, "--writers: expected a number from 1 to 64", "Try"},
+    {{"migrate-demo", "--writers", "65"}, "--writers: expected a number from 1 to 64", "Try"},
+    {{"migrate-demo", "--rounds", "0"}, "--rounds: expected a number from 1 to 60", "Try"},
+    {{"migrate-demo", "--rounds", "61"}, "--rounds: expected a number from 1 to 60", "Try"},
+    {{"migrate-demo", "--transactions", "-1"}, "expected a number from 0 to 100000,", "Try"},
+    {{"migrate-demo", "--seed", "0x1"}, "--seed: expected a number from 0 to", "Try"},
+    {{"migrate-demo", "--break", "mark"}, "--break: expected mark:N with N above 0", "Try"},
+    {{"migrate-demo", "--break", "mark:0"}, "or flush, got 'mark:0'", "Try 'mslot migrate-"},
+    {{"migrate-demo", "--break", "flushes"}, "or flush, got 'flushes'", "Try 'mslot migrate-"},
+    {{"migrate-demo", "--svg", ""}, "--svg: expected a file name, got ''", "Try"},
 };
 
 static void wrong_command_lines_exit_2_and_say_why(void **state)
