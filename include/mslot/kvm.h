@@ -137,9 +137,10 @@ MSLOT_API int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enabl
  * The counterpart of KVM_GET_DIRTY_LOG. The bits returned are cleared, except with manual
  * protect.
  * Returns 0, -ENXIO the map has rings and no bitmap, -EINVAL space or id out of range, -ENOENT
- *   no such slot or it has no MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM; nothing is lost
- * then. Before all of these -EDEADLK inside a read section, in a listener callback or in a release
- * callback. Context: any thread; waits for read sections if anything is to be cleared, so that the
+ *   no such slot or it has no MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM; nothing is
+ *   lost then. Before all of these -EDEADLK inside a read section, in a listener callback or in
+ *   a release callback.
+ * Context: any thread; waits for read sections if anything is to be cleared, so that the
  *   caller may copy the pages right after. Harvests of one map take turns.
  */
 MSLOT_API int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_dirty_log *log);
@@ -151,11 +152,10 @@ MSLOT_API int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_di
  *         that are to be cleared, first_page in bit 0; it need not be aligned
  * The counterpart of KVM_CLEAR_DIRTY_LOG; works without manual protect too.
  * Returns 0 or, in this order: -ENXIO rings and no bitmap; -EINVAL space or id out of range;
- *   -EINVAL first_page is no
- *   multiple of 64; -ENOENT no such slot or it has no MSLOT_LOG_DIRTY; -EINVAL pages beyond
- *   the slot, or num_pages is no multiple of 64 and does not reach its end; -EFAULT no
- *   dirty_bitmap though num_pages is not 0; -ENOMEM. Before all of these -EDEADLK as in
- *   mslot_kvm_get_dirty_log().
+ *   -EINVAL first_page is no multiple of 64; -ENOENT no such slot or it has no
+ *   MSLOT_LOG_DIRTY; -EINVAL pages beyond the slot, or num_pages is no multiple of 64 and does
+ *   not reach its end; -EFAULT no dirty_bitmap though num_pages is not 0; -ENOMEM. Before all
+ *   of these -EDEADLK as in mslot_kvm_get_dirty_log().
  * Context: as mslot_kvm_get_dirty_log().
  */
 MSLOT_API int mslot_kvm_clear_dirty_log(struct mslot_map *map,

@@ -1,153 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_ring.c - dirty rings: what is pushed, collected and reset, and what becomes of it when the
- * map changes meanwhile. Frames and pages are numbers of pages of 4096 bytes.
+ * test_ring.c - dirty rings: what is pushed, collected and reset, full rings, and KVM's calls.
  */
-#include "dirty_fixture.h"
-
-#include <pthread.h>
-#include <sys/mman.h>
-
-#include <mslot/mslot.h>
-
-#include "access/vcpu.h"
-#include "base/alloc.h"
-#include "base/perturb.h"
-
-#define SIZE 256u
-#define SOFT (SIZE - MSLOT_RING_RESERVED)
-#define HOST_PAGES UINT64_C(1024)
-
-struct fixture {
-	struct mslot_map *map;
-	struct mslot_region *region;
-	unsigned char *host;
-	struct mslot_vcpu *vcpu[2];
-};
-
-static struct mslot_vcpu *make_vcpu(struct mslot_map *map)
-{
-	struct mslot_vcpu *vcpu = NULL;
-
-	assert_int_equal(mslot_vcpu_create(map, NULL, &vcpu), 0);
-	return vcpu;
-}
-
-/* Slot 1 shows pages [0, 512) at frame 0, logged. */
-static int setup(void **state)
-{
-	static struct fixture f;
-	struct mslot_slot_def def;
-
-	f.map = make_map(NULL);
-	f.host = mmap(NULL, PAGES(HOST_PAGES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
-	assert_true(f.host != MAP_FAILED);
-	f.region = make_region((uintptr_t)f.host, HOST_PAGES);
-	def = def_of(1, 0, 512, f.region, 0);
-	def.flags = LOG;
-	put_slot(f.map, def);
-	assert_int_equal(mslot_ring_enable(f.map, SIZE * sizeof(struct mslot_ring_entry),
-					   MSLOT_RING_WITH_BITMAP),
-			 0);
-	f.vcpu[0] = make_vcpu(f.map);
-	f.vcpu[1] = make_vcpu(f.map);
-	*state = &f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	perturb_hook = NULL;
-	assert_int_equal(mslot_vcpu_destroy(f->vcpu[0]), 0);
-	assert_int_equal(mslot_vcpu_destroy(f->vcpu[1]), 0);
-	end_map(f->map);
-	mslot_region_put(f->region);
-	assert_int_equal(munmap(f->host, PAGES(HOST_PAGES)), 0);
-	return 0;
-}
-
-/* ---- Short words ---------------------------------------------------------- */
-
-/* A byte to each of n frames, in one write each. Returns the first error. */
-static int write_frames(struct mslot_vcpu *vcpu, uint64_t gfn, uint64_t n)
-{
-	const struct mslot_snapshot *snap;
-	int err = mslot_vcpu_enter(vcpu, &snap);
-
-	if (err)
-		return err;
-	for (; n > 0 && !err; n--, gfn++)
-		err = mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "x", 1);
-	mslot_vcpu_leave(vcpu);
-	return err;
-}
-
-/* Say afterwards that n frames were written. */
-static void tell(struct mslot_vcpu *vcpu, uint64_t gfn, uint64_t n)
-{
-	const struct mslot_snapshot *snap;
-
-	assert_int_equal(mslot_vcpu_enter(vcpu, &snap), 0);
-	mslot_mark_dirty(snap, (struct mslot_addr){0, PAGES(gfn)}, PAGES(n));
-	mslot_vcpu_leave(vcpu);
-}
-
-/* A vCPU's ring has exactly these frames, as they were pushed, of pages from `page` on. */
-static void expect_ring(struct fixture *f, struct mslot_vcpu *vcpu, uint32_t id, uint64_t gfn,
-			uint64_t n, uint64_t page)
-{
-	struct mslot_ring_page out[SIZE + 1];
-
-	memset(out, 0xff, sizeof(out));
-	assert_int_equal(mslot_vcpu_collect(vcpu, out, SIZE + 1), n);
-	for (uint64_t i = 0; i < n; i++) {
-		assert_int_equal(out[i].key.space, 0);
-		assert_int_equal(out[i].key.id, id);
-		assert_int_equal(out[i].gpa, PAGES(gfn + i));
-		assert_int_equal(out[i].hva, (uintptr_t)f->host + PAGES(page + i));
-	}
-}
-
-static void expect_empty(struct fixture *f, struct mslot_vcpu *vcpu)
-{
-	expect_ring(f, vcpu, 0, 0, 0, 0);
-}
-
-/* What KVM's call says of slot 1, and that is n pages from `first` on. */
-static void expect_bitmap(struct fixture *f, uint64_t first, uint64_t n)
-{
-	uint64_t bitmap[8];
-	struct kvm_dirty_log log = {.slot = 1, .dirty_bitmap = bitmap};
-
-	memset(bitmap, 0, sizeof(bitmap));
-	assert_int_equal(mslot_kvm_get_dirty_log(f->map, &log), 0);
-	assert_int_equal(bitmap_count(bitmap, 0, 512), n);
-	assert_int_equal(bitmap_count(bitmap, first, n), n);
-}
-
-static void commit(struct mslot_txn *txn, int index)
-{
-	assert_int_equal(index, 0);
-	assert_int_equal(finish(txn, NULL), 0);
-}
-
-static void split_at(struct fixture *f, uint64_t gfn)
-{
-	const struct mslot_part part = {.id = 2, .gpa = PAGES(gfn)};
-	struct mslot_txn *txn = begin(f->map);
-
-	commit(txn, mslot_txn_split(txn, (struct mslot_key){0, 1}, &part, 1));
-}
-
-static void move_to(struct fixture *f, uint32_t id, uint64_t gfn)
-{
-	struct mslot_txn *txn = begin(f->map);
-
-	commit(txn, mslot_txn_move(txn, (struct mslot_key){0, id}, PAGES(gfn)));
-}
+#include "ring_fixture.h"
 
 /* ---- Enable --------------------------------------------------------------- */
 
@@ -311,6 +166,7 @@ static void others_and_slots_without_log_do_not_push(void **state)
 	put_slot(f->map, def_of(9, 600, 8, f->region, 600));
 	def.flags = LOG;
 	put_slot(other, def);
+	assert_int_equal(mslot_ring_enable(other, PAGE, 0), 0);
 	assert_int_equal(write_frames(f->vcpu[0], 600, 8), 0);
 	mark(f->map, 3, 2);
 	/* In the vCPU's section, but another map's. */
@@ -506,190 +362,6 @@ static void hard_full_writes_nothing_and_drops_nothing(void **state)
 	expect_bitmap(f, 0, 0);
 }
 
-/* ---- Edits ---------------------------------------------------------------- */
-
-static void entries_outlive_edits_that_keep_pages(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(write_frames(f->vcpu[0], 250, 10), 0);
-	split_at(f, 255);
-	move_to(f, 2, 600);
-	move_to(f, 1, 1200);
-	/* Still in a ring, under other names. */
-	assert_int_equal(write_frames(f->vcpu[1], 1450, 5), 0);
-	assert_int_equal(write_frames(f->vcpu[1], 600, 5), 0);
-	expect_empty(f, f->vcpu[1]);
-	expect_ring(f, f->vcpu[0], 1, 250, 10, 250);
-	assert_int_equal(mslot_ring_reset(f->map), 10);
-	/* And so is the reset: later writes are not lost. */
-	assert_int_equal(write_frames(f->vcpu[1], 600, 5), 0);
-	expect_ring(f, f->vcpu[1], 2, 600, 5, 255);
-	assert_int_equal(write_frames(f->vcpu[0], 1450, 5), 0);
-	expect_ring(f, f->vcpu[0], 1, 1450, 5, 250);
-	assert_int_equal(mslot_ring_reset(f->map), 10);
-}
-
-static void a_stale_entry_touches_no_slot_that_took_its_name(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_slot_def def = def_of(1, 0, 512, f->region, 0);
-
-	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
-	drop_slot(f->map, 1);
-	def.flags = LOG;
-	put_slot(f->map, def);
-	/* The same name, frame and memory, another log. */
-	assert_int_equal(write_frames(f->vcpu[1], 5, 3), 0);
-	expect_ring(f, f->vcpu[0], 1, 5, 3, 5);
-	assert_int_equal(mslot_ring_reset(f->map), 3);
-	assert_int_equal(write_frames(f->vcpu[1], 5, 3), 0);
-	expect_ring(f, f->vcpu[1], 1, 5, 3, 5);
-	assert_int_equal(mslot_ring_reset(f->map), 3);
-	expect_bitmap(f, 0, 0);
-}
-
-static void entries_of_what_is_gone_are_collected_and_reset(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_txn *txn;
-
-	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
-	txn = begin(f->map);
-	commit(txn, mslot_txn_set_flags(txn, (struct mslot_key){0, 1}, 0));
-	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
-	assert_int_equal(write_frames(f->vcpu[0], 5, 3), 0);
-	expect_ring(f, f->vcpu[0], 1, 5, 3, 5);
-	drop_slot(f->map, 1);
-	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
-	assert_int_equal(mslot_ring_reset(f->map), 3);
-}
-
-static void final_bits_have_what_is_in_rings(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_commit_options opt = {0};
-	struct mslot_final *final = NULL;
-	struct mslot_txn *txn = begin(f->map);
-	uint64_t bitmap[8] = {0};
-
-	assert_int_equal(write_frames(f->vcpu[0], 70, 3), 0);
-	mark(f->map, 9, 1);
-	opt.final = &final;
-	assert_int_equal(mslot_txn_delete(txn, (struct mslot_key){0, 1}), 0);
-	assert_int_equal(mslot_txn_commit(txn, &opt, NULL), 0);
-	assert_int_equal(mslot_final_wait(final, -1), 0);
-	assert_int_equal(mslot_final_get(final, 0, NULL, NULL, bitmap, sizeof(bitmap)), 4);
-	assert_int_equal(bitmap[0], 1u << 9);
-	assert_int_equal(bitmap[1], 7u << 6);
-	mslot_final_destroy(final);
-}
-
-/* ---- Consumers ------------------------------------------------------------ */
-
-static void rings_and_consumers_hide_nothing_from_each_other(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_dirty *dirty = consumer(f->map);
-
-	assert_int_equal(write_frames(f->vcpu[0], 5, 2), 0);
-	expect_dirty(dirty, RUNS({5, 2}));
-	/* In the ring still, and written again. */
-	assert_int_equal(write_frames(f->vcpu[0], 5, 1), 0);
-	expect_dirty(dirty, RUNS({5, 1}));
-	expect_ring(f, f->vcpu[0], 1, 5, 2, 5);
-	assert_int_equal(mslot_ring_reset(f->map), 2);
-	assert_int_equal(write_frames(f->vcpu[0], 6, 1), 0);
-	expect_ring(f, f->vcpu[0], 1, 6, 1, 6);
-	expect_dirty(dirty, RUNS({6, 1}));
-	assert_int_equal(mslot_dirty_destroy(dirty), 0);
-	expect_bitmap(f, 5, 2);
-	assert_int_equal(mslot_ring_reset(f->map), 1);
-	assert_int_equal(write_frames(f->vcpu[0], 6, 1), 0);
-	expect_bitmap(f, 0, 0);
-}
-
-static void what_only_consumers_log_is_not_pushed(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_dirty *dirty;
-
-	put_slot(f->map, def_of(9, 600, 8, f->region, 600));
-	dirty = consumer(f->map);
-	assert_int_equal(write_frames(f->vcpu[0], 601, 2), 0);
-	expect_dirty(dirty, RUNS({601, 2}));
-	expect_empty(f, f->vcpu[0]);
-	assert_int_equal(mslot_dirty_destroy(dirty), 0);
-}
-
-/* ---- vCPUs that go -------------------------------------------------------- */
-
-static void a_vcpu_leaves_its_pages_to_the_bitmap(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_vcpu *vcpu = make_vcpu(f->map);
-	struct mslot_ring_page out[2];
-
-	assert_int_equal(write_frames(vcpu, 5, 5), 0);
-	assert_int_equal(mslot_vcpu_collect(vcpu, out, 2), 2);
-	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
-	assert_int_equal(mslot_ring_reset(f->map), 0);
-	assert_int_equal(write_frames(f->vcpu[0], 5, 5), 0);
-	expect_ring(f, f->vcpu[0], 1, 5, 5, 5);
-	expect_bitmap(f, 7, 3);
-}
-
-static void *reset_in_thread(void *arg)
-{
-	struct fixture *f = arg;
-
-	return (void *)(intptr_t)mslot_ring_reset(f->map);
-}
-
-/* A reset must not return while a section may rely on a bit that it cleared. */
-static void expect_reset_waits(struct fixture *f, int64_t n)
-{
-	const struct mslot_snapshot *snap;
-	pthread_t thread;
-	void *result;
-
-	assert_int_equal(mslot_vcpu_enter(f->vcpu[1], &snap), 0);
-	assert_int_equal(pthread_create(&thread, NULL, reset_in_thread, f), 0);
-	/* It asks us out before it waits. */
-	while (!mslot_vcpu_pending(f->vcpu[1]))
-		;
-	assert_int_equal(pthread_tryjoin_np(thread, &result), EBUSY);
-	mslot_vcpu_leave(f->vcpu[1]);
-	assert_int_equal(pthread_join(thread, &result), 0);
-	assert_int_equal((intptr_t)result, n);
-}
-
-static void reset_asks_vcpus_and_waits(void **state)
-{
-	struct fixture *f = *state;
-	struct mslot_vcpu *vcpu = make_vcpu(f->map);
-	struct mslot_ring_page out[4];
-
-	assert_int_equal(write_frames(vcpu, 5, 2), 0);
-	assert_int_equal(mslot_vcpu_collect(vcpu, out, 4), 2);
-	expect_reset_waits(f, 2);
-	/* Also for what went with a vCPU, once. */
-	assert_int_equal(write_frames(vcpu, 5, 2), 0);
-	assert_int_equal(mslot_vcpu_collect(vcpu, out, 4), 2);
-	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
-	expect_reset_waits(f, 0);
-	const struct mslot_snapshot *snap;
-
-	assert_int_equal(mslot_vcpu_enter(f->vcpu[1], &snap), 0);
-	pthread_t thread;
-	void *result;
-
-	/* Nothing to reset, nobody to wait for. */
-	assert_int_equal(pthread_create(&thread, NULL, reset_in_thread, f), 0);
-	assert_int_equal(pthread_join(thread, &result), 0);
-	mslot_vcpu_leave(f->vcpu[1]);
-}
-
 /* ---- KVM ------------------------------------------------------------------ */
 
 static int cap(struct mslot_map *map, uint32_t number, uint64_t arg, uint32_t flags)
@@ -743,8 +415,6 @@ static void kvm_allows_a_bitmap_before_the_first_slot(void **state)
 	end_map(map);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -761,14 +431,6 @@ int main(void)
 	    TEST(an_entry_is_free_when_it_is_given_back),
 	    TEST(soft_full_keeps_a_vcpu_out),
 	    TEST(hard_full_writes_nothing_and_drops_nothing),
-	    TEST(entries_outlive_edits_that_keep_pages),
-	    TEST(a_stale_entry_touches_no_slot_that_took_its_name),
-	    TEST(entries_of_what_is_gone_are_collected_and_reset),
-	    TEST(final_bits_have_what_is_in_rings),
-	    TEST(rings_and_consumers_hide_nothing_from_each_other),
-	    TEST(what_only_consumers_log_is_not_pushed),
-	    TEST(a_vcpu_leaves_its_pages_to_the_bitmap),
-	    TEST(reset_asks_vcpus_and_waits),
 	    cmocka_unit_test(kvm_enables_rings_as_kvm_does),
 	    TEST(kvm_allows_a_bitmap_before_the_first_slot),
 	};
