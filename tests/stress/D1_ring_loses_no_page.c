@@ -139,7 +139,7 @@ static void collect_rounds(struct stress_thread *self)
 			round_of(self);
 		CHECK_OK(pthread_mutex_unlock(&handles));
 		/* Now and then long enough for a ring to be full. */
-		while (rng_chance(&self->rng, 80))
+		while (rng_chance(&self->rng, 50))
 			sched_yield();
 		self->ops++;
 	}

@@ -217,6 +217,40 @@ static void who_finds_nothing_waits_for_the_reset_that_did(void **state)
 	assert_int_equal((intptr_t)result, 0);
 }
 
+static void *collect_and_reset(void *arg)
+{
+	struct fixture *f = arg;
+	struct mslot_ring_page out[SIZE];
+
+	if (mslot_vcpu_collect(f->vcpu[0], out, SIZE) != SIZE)
+		return NULL;
+	return (void *)(intptr_t)mslot_ring_reset(f->map);
+}
+
+/* In one section, into entries that another thread is giving back. */
+static void entries_are_used_again_while_others_are_reset(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap;
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), 0);
+	mslot_mark_dirty(snap, (struct mslot_addr){0, 0}, PAGES(SIZE));
+	assert_int_equal(ring_room(&f->vcpu[0]->ring), 0);
+	assert_int_equal(pthread_create(&thread, NULL, collect_and_reset, f), 0);
+	for (uint64_t gfn = SIZE; gfn < 2 * SIZE; gfn++) {
+		while (ring_room(&f->vcpu[0]->ring) == 0)
+			;
+		mslot_mark_dirty(snap, (struct mslot_addr){0, PAGES(gfn)}, 1);
+	}
+	mslot_vcpu_leave(f->vcpu[0]);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_int_equal((intptr_t)result, SIZE);
+	expect_ring(f, f->vcpu[0], 1, SIZE, SIZE, SIZE);
+	expect_bitmap(f, 0, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +262,7 @@ int main(void)
 	    TEST(what_only_consumers_log_is_not_pushed),
 	    TEST(a_vcpu_leaves_its_pages_to_the_bitmap),
 	    TEST(reset_asks_vcpus_and_waits),
+	    TEST(entries_are_used_again_while_others_are_reset),
 	    TEST(who_finds_nothing_waits_for_the_reset_that_did),
 	};
 
