@@ -3,8 +3,9 @@
  * D1 and D2 with dirty rings: two vCPUs write, one of them now and then without its handle, one
  * collects, resets, copies and reads the bitmap, another resets too, and the layout changes.
  * Pages travel by ring, whatever becomes of their slots; what is in no ring is in the bitmap,
- * for which the layout rests. vCPUs whose rings are full wait for the collector, and now and then
- * one is ended and made again.
+ * for which the layout rests. Few writes and edits come between two rounds, so that no later write
+ * hides what was lost; in some rounds there is no limit. vCPUs whose rings are full wait for the
+ * collector, and now and then one is ended and made again.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,12 +25,33 @@ static _Atomic uint64_t full, lives;
 /* Held by whoever collects, through a round, and where a vCPU ends. */
 static pthread_mutex_t handles = PTHREAD_MUTEX_INITIALIZER;
 
+static _Atomic uint64_t rounds; /* of the collector */
+#define BURST 16u
+
+/* How much a thread did since the last round. */
+struct pace {
+	uint64_t round;
+	unsigned int n;
+};
+
+/* May the thread do more in this round? If not, others have a turn. */
+static bool may_go_on(struct pace *pace, unsigned int limit)
+{
+	uint64_t now = atomic_load_explicit(&rounds, memory_order_relaxed);
+
+	if (now != pace->round)
+		*pace = (struct pace){.round = now};
+	if (pace->n++ < limit || now % BURST == 0)
+		return true;
+	sched_yield();
+	return false;
+}
+
 /* ---- vCPUs ---------------------------------------------------------------- */
 
 static void renew(unsigned int i)
 {
-	if (pthread_mutex_trylock(&handles))
-		return;
+	CHECK_OK(pthread_mutex_lock(&handles));
 	CHECK_OK(mslot_vcpu_destroy(vcpus[i]));
 	CHECK_OK(mslot_vcpu_create(world.map, NULL, &vcpus[i]));
 	CHECK_OK(pthread_mutex_unlock(&handles));
@@ -62,7 +84,11 @@ static void run_section(struct stress_thread *self, struct mslot_vcpu *vcpu, uns
 
 static void run_vcpu(struct stress_thread *self)
 {
+	struct pace pace = {0};
+
 	while (stress_running() || !self->ops) {
+		if (!may_go_on(&pace, 4))
+			continue;
 		if (self->index && rng_chance(&self->rng, 10))
 			dirty_write(&world, self, self->index);
 		run_section(self, vcpus[self->index], (unsigned int)rng_range(&self->rng, 1, 16));
@@ -138,9 +164,11 @@ static void collect_rounds(struct stress_thread *self)
 		else
 			round_of(self);
 		CHECK_OK(pthread_mutex_unlock(&handles));
-		/* Now and then long enough for a ring to be full. */
-		while (rng_chance(&self->rng, 50))
+		/* Long enough for a ring to be full, where nobody heeds the pace. */
+		do
 			sched_yield();
+		while (rng_chance(&self->rng, 50));
+		atomic_fetch_add_explicit(&rounds, 1, memory_order_relaxed);
 		self->ops++;
 	}
 }
@@ -156,7 +184,11 @@ static void reset_too(struct stress_thread *self)
 
 static void change_layout(struct stress_thread *self)
 {
+	struct pace pace = {0};
+
 	while (stress_running() || !self->ops) {
+		if (!may_go_on(&pace, 2))
+			continue;
 		dirty_change(&world, self, NULL);
 		stress_linger(self);
 	}
