@@ -92,7 +92,7 @@ static void run_vcpu(struct stress_thread *self)
 		if (self->index && rng_chance(&self->rng, 10))
 			dirty_write(&world, self, self->index);
 		run_section(self, vcpus[self->index], (unsigned int)rng_range(&self->rng, 1, 16));
-		if (rng_chance(&self->rng, 3))
+		if (pace.n <= 4 && rng_chance(&self->rng, 3))
 			renew(self->index);
 	}
 }
@@ -167,7 +167,7 @@ static void collect_rounds(struct stress_thread *self)
 		/* Long enough for a ring to be full, where nobody heeds the pace. */
 		do
 			sched_yield();
-		while (rng_chance(&self->rng, 50));
+		while (rng_chance(&self->rng, self->ops % BURST ? 50 : 97));
 		atomic_fetch_add_explicit(&rounds, 1, memory_order_relaxed);
 		self->ops++;
 	}
