@@ -134,6 +134,19 @@ static void fill_inherited(const struct commit *c, const struct mslot_slot *slot
 	}
 }
 
+/* What most commits can be spared. */
+static bool nothing_logged(const struct commit *c)
+{
+	uint32_t i;
+
+	if (c->map->log.nranges > 0)
+		return false;
+	for (i = 0; i < c->nchanges; i++)
+		if (c->changes[i].after && c->changes[i].content.flags & MSLOT_LOG_DIRTY)
+			return false;
+	return true;
+}
+
 int logging_give(struct commit *c)
 {
 	const struct log_view *few[2];
@@ -142,6 +155,8 @@ int logging_give(struct commit *c)
 	bool added = false;
 	int err = 0;
 
+	if (nothing_logged(c))
+		return 0;
 	if (c->nclaims > sizeof(few) / sizeof(*few)) {
 		heirs.views = mem_alloc(c->nclaims * sizeof(*heirs.views));
 		if (!heirs.views)

@@ -262,8 +262,11 @@ static bool map_busy(struct mslot_map *map)
 	pthread_mutex_lock(&map->holds_lock);
 	busy = map->nholds > 0;
 	pthread_mutex_unlock(&map->holds_lock);
-	return busy || map->nlisteners > 0 || map->log.consumers || map->log.nfinals ||
-	       lease_count(map) > 0 || map_nvcpus(map) > 0;
+	busy |= map->nlisteners > 0;
+	busy |= map->log.consumers != 0 || map->log.nfinals > 0;
+	busy |= lease_count(map) > 0;
+	busy |= map_nvcpus(map) > 0;
+	return busy;
 }
 
 int mslot_map_destroy(struct mslot_map *map)

@@ -62,13 +62,14 @@ static const struct mslot_slot *slot_to_change(struct resolver *r, uint32_t name
 static bool same_content(const struct resolver *r, const struct mslot_slot *slot,
 			 const struct slot_content *content)
 {
+	if (slot->base_gfn != content->base_gfn || slot->npages != content->npages ||
+	    slot->region != content->region || slot->flags != content->flags ||
+	    slot_offset_bytes(slot) != content->offset_bytes)
+		return false;
 	/* A slot whose logging was asked for, or given up, since it was made is not the same. */
 	return !slot->log == !logging_wants(r->c->map, slot->space, content->base_gfn,
 					    content->npages, content->flags)
-				  .sets &&
-	       slot->base_gfn == content->base_gfn && slot->npages == content->npages &&
-	       slot->region == content->region && slot->flags == content->flags &&
-	       slot_offset_bytes(slot) == content->offset_bytes;
+				  .sets;
 }
 
 /* Does the host memory exist, and is it addressable? */

@@ -28,6 +28,20 @@ static struct mslot_slot_def def_of(const struct dirty_world *world, const struc
 	};
 }
 
+/* One that no slot has, and none had a short while ago. */
+static uint32_t fresh_id(struct dirty_world *world)
+{
+	uint32_t i;
+
+	do {
+		world->next_id = (world->next_id + 1) % DIRTY_IDS;
+		for (i = 0; i < DIRTY_SLOTS; i++)
+			if (world->slots[i].n && world->slots[i].id == world->next_id)
+				break;
+	} while (i < DIRTY_SLOTS);
+	return world->next_id;
+}
+
 static void own(struct dirty_world *world, const struct dirty_slot *slot, bool yes)
 {
 	uint32_t i;
@@ -215,7 +229,7 @@ static bool try_split(struct dirty_world *world, struct stress_thread *self, str
 		return false;
 	cut = (uint32_t)rng_range(&self->rng, 1, c->a->n - 1);
 	c->new_b = c->new_a;
-	c->new_b.id = world->next_id++;
+	c->new_b.id = fresh_id(world);
 	c->new_b.gfn += cut;
 	c->new_b.page += cut;
 	c->new_b.n -= cut;
@@ -299,13 +313,13 @@ static bool try_delete(struct dirty_world *world, struct stress_thread *self, st
 /* The longest run of pages that no slot shows gets one. */
 static bool try_create(struct dirty_world *world, struct stress_thread *self, struct change *c)
 {
-	struct mslot_slot_def def;
 	uint32_t page, n;
+	struct mslot_slot_def def;
 
 	c->a = free_slot(world);
 	if (!c->a)
 		return false;
-	c->new_a = (struct dirty_slot){.id = world->next_id++, .flags = world->flags};
+	c->new_a = (struct dirty_slot){.id = fresh_id(world), .flags = world->flags};
 	for (page = 0; page < DIRTY_PAGES; page += n ? n : 1) {
 		for (n = 0; page + n < DIRTY_PAGES && world->owner[page + n] == DIRTY_SLOTS; n++)
 			;
@@ -335,7 +349,7 @@ static bool try_rename(struct dirty_world *world, struct stress_thread *self, st
 	struct mslot_slot_def def;
 
 	(void)self;
-	c->new_a.id = world->next_id++;
+	c->new_a.id = fresh_id(world);
 	def = def_of(world, &c->new_a);
 	return mslot_txn_delete(c->txn, key_of(c->a->id)) >= 0 &&
 	       mslot_txn_create(c->txn, &def) >= 0;

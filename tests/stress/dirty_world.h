@@ -23,6 +23,7 @@
 #define DIRTY_GFNS (4u * DIRTY_PAGES)
 #define DIRTY_WRITERS 2u
 #define DIRTY_SLOTS 48u
+#define DIRTY_IDS 20000u
 
 /* What is in a page. */
 struct dirty_page {

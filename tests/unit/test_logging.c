@@ -177,6 +177,8 @@ static void parked_writer_is_seen_after_every_edit(void **state)
 				fail_msg("%s: the mark is %s", c->name,
 					 c->fresh ? "in the new slot" : "lost");
 			assert_false(live_bit(slot, c->to_gfn + 1));
+			for (uint64_t gfn = 0; c->fresh && gfn < slot->npages; gfn++)
+				assert_false(live_bit(slot, slot->base_gfn + gfn));
 		} else {
 			assert_int_equal(c->to_gfn, UINT64_MAX);
 		}

@@ -416,6 +416,30 @@ static void a_release_callback_is_refused(void **state)
 	assert_int_equal(atomic_load(&release_err), -EDEADLK);
 }
 
+/* A device that writes to memory which goes cannot be asked out; one that reads need not be. */
+static void only_write_leases_refuse_it(void **state)
+{
+	struct mslot_span span = {.gpa = PAGES(32), .len_bytes = PAGE};
+	struct mslot_commit_result result;
+	const struct mslot_snapshot *snap;
+	struct fixture *f = *state;
+	struct mslot_lease *reads, *writes;
+
+	assert_int_equal(toggle(f, true, 0, 0, NULL), 0);
+	snap = mslot_enter(f->map);
+	assert_int_equal(mslot_lease_take(snap, &span, NULL, &reads), 0);
+	span.access = MSLOT_WRITE;
+	assert_int_equal(mslot_lease_take(snap, &span, NULL, &writes), 0);
+	mslot_leave(snap);
+	assert_int_equal(toggle(f, false, 0, 0, &result), -EBUSY);
+	assert_int_equal(result.failed_edit, MSLOT_NO_EDIT);
+	assert_int_equal(generation_of(f->map), 2);
+	mslot_lease_put(writes);
+	assert_int_equal(toggle(f, false, 0, MSLOT_COMMIT_NOWAIT, &result), -EBUSY);
+	assert_int_equal(toggle(f, false, 0, 0, &result), 0);
+	mslot_lease_put(reads);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -431,6 +455,7 @@ int main(void)
 	    EACH(a_dry_run_excludes_nobody),
 	    EACH(sections_and_callbacks_are_refused),
 	    EACH(a_release_callback_is_refused),
+	    EACH(only_write_leases_refuse_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
