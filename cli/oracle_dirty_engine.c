@@ -9,11 +9,6 @@
 
 #include "cli.h"
 
-/* Until mslot/kvm.h declares them. */
-int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enable_cap *cap);
-int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_dirty_log *log);
-int mslot_kvm_clear_dirty_log(struct mslot_map *map, const struct kvm_clear_dirty_log *log);
-
 struct dirty_engine {
 	struct mslot_map *map;
 };

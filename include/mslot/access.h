@@ -4,7 +4,9 @@
  *
  * Buffers that cross adjacent slots are ordinary. A transfer that meets a hole or
  * a read-only slot transfers nothing. What is written to slots whose dirty pages are logged
- * (mslot/dirty.h) is marked. The library does not catch host faults: the
+ * (mslot/dirty.h) is marked. Inside a vCPU's section of a map with dirty rings (mslot/vcpu.h)
+ * what writes returns -ENOSPC, having written nothing, when the ring has no room for the pages
+ * that are in no ring yet. The library does not catch host faults: the
  * host memory of a region must be mapped (readable, and writable for writes).
  */
 #ifndef MSLOT_ACCESS_H
@@ -44,7 +46,7 @@ MSLOT_API int mslot_read(const struct mslot_snapshot *snap, struct mslot_addr fr
  *   len_bytes   0 is allowed and does nothing
  * Naturally aligned transfers of 1, 2, 4 or 8 bytes are single-copy atomic.
  * Returns 0, -ENOENT a part has no slot, -EACCES a part is read-only, -EOVERFLOW
- *   the span wraps. Nothing is written after an error.
+ *   the span wraps, -ENOSPC the vCPU's dirty ring is full. Nothing is written after an error.
  * Context: inside the read section or hold. No allocation; no system call.
  */
 MSLOT_API int mslot_write(const struct mslot_snapshot *snap, struct mslot_addr to, const void *buf,
@@ -59,8 +61,8 @@ MSLOT_API int mslot_write(const struct mslot_snapshot *snap, struct mslot_addr t
  * host memory, the result of a copy between them that overlaps in host memory but
  * not in gpa is a mix of old and new bytes.
  * Returns 0, -ENOENT a part of either has no slot, -EACCES a part of `to` is read-only,
- *   -EOVERFLOW a span wraps. What is wrong with `from` wins. Nothing is copied after an
- *   error.
+ *   -EOVERFLOW a span wraps, -ENOSPC as mslot_write(). What is wrong with `from` wins. Nothing
+ *   is copied after an error.
  * Context: inside the read section or hold. No allocation; no system call.
  */
 MSLOT_API int mslot_copy(const struct mslot_snapshot *snap, struct mslot_addr to,
@@ -93,7 +95,8 @@ MSLOT_API int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr fr
  *   to           guest address; naturally aligned
  *   size_bytes   1, 2, 4 or 8
  *   val          the value; higher bytes are ignored
- * Returns 0, -EINVAL a wrong size or alignment, -ENOENT no slot, -EACCES a read-only slot.
+ * Returns 0, -EINVAL a wrong size or alignment, -ENOENT no slot, -EACCES a read-only slot,
+ *   -ENOSPC as mslot_write().
  * Context: inside the read section or hold.
  */
 MSLOT_API int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to,
@@ -108,7 +111,7 @@ MSLOT_API int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr t
  *                zero-extended, whether it was exchanged or not
  *   desired      the value to store if it was found
  * Returns 1 if exchanged, 0 if not, -EINVAL a wrong size or alignment, -ENOENT no slot,
- *   -EACCES a read-only slot.
+ *   -EACCES a read-only slot, -ENOSPC as mslot_write().
  * Context: inside the read section or hold.
  */
 MSLOT_API int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at,

@@ -106,15 +106,25 @@ MSLOT_API int mslot_kvm_set_user_memory_region_list(struct mslot_map *map,
 
 /* ---- Dirty log ------------------------------------------------------------ */
 
+/* The headers of older systems lack it. */
+#ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
+#define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225
+#endif
+
 /*
  * mslot_kvm_enable_cap() - switch a way of logging dirty pages on, or off.
  *   map   the map
  *   cap   the request: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 with args[0] 0,
- *         KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, or that and KVM_DIRTY_LOG_INITIALLY_SET
+ *         KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, or that and KVM_DIRTY_LOG_INITIALLY_SET;
+ *         KVM_CAP_DIRTY_LOG_RING or its ACQ_REL with the bytes of a ring in the low 32 bits
+ *         of args[0]; KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP after that and before the first slot
  * The counterpart of KVM_ENABLE_CAP. Manual protect: a get does not clear, a clear does.
  * Initially set: slots whose logging goes on from now on begin with every bit set.
- * Returns 0, -EINVAL another capability, flags, or arguments that are none of these,
- *   -EDEADLK in a listener callback of this map, and at the W5 limit inside a read section.
+ * Rings: as mslot_ring_enable(); vCPUs are those of mslot/vcpu.h.
+ * Returns 0, -EINVAL another capability, flags (which rings ignore), arguments that are none of
+ *   these, rings when there are rings or vCPUs, a bitmap beside no rings or when there are
+ *   slots, -E2BIG a ring of more than 65536 entries, -ENOMEM, -EDEADLK in a listener callback of
+ *   this map, and at the W5 limit inside a read section; rings as mslot_ring_enable().
  * Context: any thread.
  */
 MSLOT_API int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enable_cap *cap);
@@ -126,9 +136,10 @@ MSLOT_API int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enabl
  *         words of 64 bits; it need not be aligned
  * The counterpart of KVM_GET_DIRTY_LOG. The bits returned are cleared, except with manual
  * protect.
- * Returns 0, -EINVAL space or id out of range, -ENOENT no such slot or it has no
- *   MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM; nothing is lost then. Before all of
- *   these -EDEADLK inside a read section, in a listener callback or in a release callback.
+ * Returns 0, -ENXIO the map has rings and no bitmap, -EINVAL space or id out of range, -ENOENT
+ *   no such slot or it has no MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM; nothing is
+ *   lost then. Before all of these -EDEADLK inside a read section, in a listener callback or in
+ *   a release callback.
  * Context: any thread; waits for read sections if anything is to be cleared, so that the
  *   caller may copy the pages right after. Harvests of one map take turns.
  */
@@ -140,15 +151,24 @@ MSLOT_API int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_di
  *   log   the slot, num_pages pages from first_page on, and in dirty_bitmap those of them
  *         that are to be cleared, first_page in bit 0; it need not be aligned
  * The counterpart of KVM_CLEAR_DIRTY_LOG; works without manual protect too.
- * Returns 0 or, in this order: -EINVAL space or id out of range; -EINVAL first_page is no
- *   multiple of 64; -ENOENT no such slot or it has no MSLOT_LOG_DIRTY; -EINVAL pages beyond
- *   the slot, or num_pages is no multiple of 64 and does not reach its end; -EFAULT no
- *   dirty_bitmap though num_pages is not 0; -ENOMEM. Before all of these -EDEADLK as in
- *   mslot_kvm_get_dirty_log().
+ * Returns 0 or, in this order: -ENXIO rings and no bitmap; -EINVAL space or id out of range;
+ *   -EINVAL first_page is no multiple of 64; -ENOENT no such slot or it has no
+ *   MSLOT_LOG_DIRTY; -EINVAL pages beyond the slot, or num_pages is no multiple of 64 and does
+ *   not reach its end; -EFAULT no dirty_bitmap though num_pages is not 0; -ENOMEM. Before all
+ *   of these -EDEADLK as in mslot_kvm_get_dirty_log().
  * Context: as mslot_kvm_get_dirty_log().
  */
 MSLOT_API int mslot_kvm_clear_dirty_log(struct mslot_map *map,
 					const struct kvm_clear_dirty_log *log);
+
+/*
+ * mslot_kvm_reset_dirty_rings() - make room of collected entries in the rings of all vCPUs.
+ *   map   the map
+ * The counterpart of KVM_RESET_DIRTY_RINGS.
+ * Returns the number of entries, -EINVAL the map has no rings, -EDEADLK as mslot_ring_reset().
+ * Context: as mslot_ring_reset().
+ */
+MSLOT_API int64_t mslot_kvm_reset_dirty_rings(struct mslot_map *map);
 
 #ifdef __cplusplus
 }

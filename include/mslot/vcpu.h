@@ -53,6 +53,7 @@ MSLOT_API int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_o
 /*
  * mslot_vcpu_destroy() - end a vCPU.
  *   vcpu   the vCPU; NULL is allowed and does nothing
+ * What is in its dirty ring and was not collected goes to the bitmap.
  * Returns 0, -EBUSY it is inside a section.
  * Context: any thread, also in callbacks; no other may use the vCPU during or after the call.
  */
@@ -65,7 +66,9 @@ MSLOT_API int mslot_vcpu_destroy(struct mslot_vcpu *vcpu);
  * Requests made before are answered. While an EXCLUSIVE commit is under way the call waits.
  * Sections of one vCPU nest; an inner one sees the outer one's snapshot and answers nothing.
  * Returns 0, -EDEADLK an EXCLUSIVE commit is under way and the thread is inside another
- *   section or in a listener callback, -EBUSY the thread is inside a section of another vCPU.
+ *   section or in a listener callback, -EBUSY the thread is inside a section of another vCPU,
+ *   -ENOSPC its dirty ring has no more than MSLOT_RING_RESERVED entries left; a nested section
+ *   may begin even so.
  * Context: the vCPU's thread. Wait-free but for EXCLUSIVE commits, after the thread's first
  *   entry.
  * Lifetime: the snapshot, its slots and their host memory stay usable until
@@ -86,7 +89,8 @@ MSLOT_API void mslot_vcpu_leave(struct mslot_vcpu *vcpu);
  *   out    receives the new snapshot
  * Every snapshot, slot and host address obtained before is dead.
  * Returns 0, -EDEADLK inside a nested section (the vCPU's own or any other) or in a listener
- *   callback, where nothing has happened.
+ *   callback, -ENOSPC as mslot_vcpu_enter(). Nothing has happened then, and the vCPU is inside
+ *   still: after -ENOSPC leave it, since the reset waits for that.
  * Context: the thread that entered. Waits as mslot_vcpu_enter() does.
  */
 MSLOT_API int mslot_vcpu_poll(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out);
@@ -110,6 +114,96 @@ MSLOT_API int mslot_vcpu_pending(const struct mslot_vcpu *vcpu);
  */
 MSLOT_API const struct mslot_slot *mslot_vcpu_find(struct mslot_vcpu *vcpu, uint32_t space,
 						   uint64_t gpa);
+
+/* ---- Dirty rings ---------------------------------------------------------- */
+
+/*
+ * With rings, a vCPU's writes to slots with MSLOT_LOG_DIRTY do not go to the bitmap of KVM's
+ * calls but into the vCPU's ring, a page once until it is reset. In a round, a consumer
+ *   1 collects what all rings have (mslot_vcpu_collect(), or by the entries themselves)
+ *   2 resets (mslot_ring_reset())
+ *   3 copies the pages collected: only now, since vCPUs may write to them until the reset
+ *   4 gets the bitmap as well, with MSLOT_RING_WITH_BITMAP: writes of others than vCPUs, those
+ *     told of by mslot_mark_dirty() or mslot_write_end() of a vCPU whose ring was full, and what
+ *     was in the ring of a vCPU that was destroyed are there
+ * That gives D1; D2 holds for all four steps together, but for pages in the ring of a vCPU that
+ * is being destroyed meanwhile. Consumers of mslot_dirty_create() see all writes, with
+ * rings or without. A page may be in a ring without having been written.
+ */
+
+/* Flags of mslot_ring_enable(). */
+#define MSLOT_RING_WITH_BITMAP (1u << 0) /* KVM's dirty-log calls work beside the rings */
+
+/* Entries of a ring that are kept for a section which has begun. */
+#define MSLOT_RING_RESERVED 64u
+
+/* Flags of an entry. The vCPU stores DIRTY, whoever collects it RESET, the reset 0. */
+#define MSLOT_RING_DIRTY (1u << 0)
+#define MSLOT_RING_RESET (1u << 1)
+
+/* An entry of a ring, as struct kvm_dirty_gfn. */
+struct mslot_ring_entry {
+	uint32_t flags;  /* load it with acquire before the rest, store it with release */
+	uint32_t slot;   /* space << 16 | id, when it was written; the low 16 bits of the id */
+	uint64_t offset; /* in pages, in that slot */
+};
+
+/* A page that was written, whatever was committed since. */
+struct mslot_ring_page {
+	struct mslot_key key; /* through which slot it was written */
+	uint64_t gpa;         /* and where, then */
+	/*
+	 * Of the host page. It names the page and keeps nothing: where memory may leave the map,
+	 * look it up (mslot_find_hva()) in the section that copies it.
+	 */
+	uint64_t hva;
+};
+
+/*
+ * mslot_ring_enable() - give the vCPUs of a map dirty rings.
+ *   map          the map
+ *   ring_bytes   of each: a power of two, at least a page of the map and the reserved entries
+ *   flags        MSLOT_RING_WITH_BITMAP or 0
+ * Once, and before the first vCPU.
+ * Returns 0, -EINVAL ring_bytes or unknown flags, -E2BIG more than 65536 entries, -EBUSY the map
+ *   has rings or vCPUs, -ENOMEM, -EDEADLK inside a read section, in a listener callback or in
+ *   a release callback.
+ * Context: any thread. Waits for harvests in progress.
+ */
+MSLOT_API int mslot_ring_enable(struct mslot_map *map, uint64_t ring_bytes, uint32_t flags);
+
+/*
+ * mslot_vcpu_ring() - the entries of a vCPU's ring, for whoever reads them as KVM's.
+ *   vcpu      the vCPU
+ *   entries   receives the first one; page aligned
+ * A ring is read either here, from the first entry on and around, or by mslot_vcpu_collect().
+ * Returns the number of entries, -ENXIO the map has no rings.
+ * Context: any thread.
+ * Lifetime: until mslot_vcpu_destroy() returns 0.
+ */
+MSLOT_API int mslot_vcpu_ring(struct mslot_vcpu *vcpu, struct mslot_ring_entry **entries);
+
+/*
+ * mslot_vcpu_collect() - take what a vCPU's ring has.
+ *   vcpu   the vCPU
+ *   out    receives pages, the oldest first
+ *   n      room at out
+ * Copy the pages after mslot_ring_reset().
+ * Returns the number of pages (0 when the ring is empty), -ENXIO the map has no rings.
+ * Context: one thread at a time a ring, also while the vCPU runs. Wait-free.
+ */
+MSLOT_API int mslot_vcpu_collect(struct mslot_vcpu *vcpu, struct mslot_ring_page *out, size_t n);
+
+/*
+ * mslot_ring_reset() - make room of the entries that were collected, in all rings of a map.
+ *   map   the map
+ * Entries of slots that are gone or changed are reset as all others. When it returns, sections
+ * in which a vCPU may have written to one of these pages without pushing it have ended.
+ * Returns the number of entries, -ENXIO the map has no rings, -EDEADLK inside a read section,
+ *   in a listener callback or in a release callback.
+ * Context: any thread. Asks vCPUs and waits for read sections if there were any entries.
+ */
+MSLOT_API int64_t mslot_ring_reset(struct mslot_map *map);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,20 @@ static int locate(const struct mslot_snapshot *snap, struct mslot_addr at, unsig
 	return 0;
 }
 
+static uint64_t load(const void *host, unsigned int size_bytes)
+{
+	switch (size_bytes) {
+	case 1:
+		return __atomic_load_n((const access_u8 *)host, __ATOMIC_SEQ_CST);
+	case 2:
+		return __atomic_load_n((const access_u16 *)host, __ATOMIC_SEQ_CST);
+	case 4:
+		return __atomic_load_n((const access_u32 *)host, __ATOMIC_SEQ_CST);
+	default:
+		return __atomic_load_n((const access_u64 *)host, __ATOMIC_SEQ_CST);
+	}
+}
+
 int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr from, unsigned int size_bytes,
 	       uint64_t *val)
 {
@@ -30,23 +44,9 @@ int mslot_load(const struct mslot_snapshot *snap, struct mslot_addr from, unsign
 	void *host;
 	int err = locate(snap, from, size_bytes, MSLOT_READ, &slot, &host);
 
-	if (err)
-		return err;
-	switch (size_bytes) {
-	case 1:
-		*val = __atomic_load_n((access_u8 *)host, __ATOMIC_SEQ_CST);
-		break;
-	case 2:
-		*val = __atomic_load_n((access_u16 *)host, __ATOMIC_SEQ_CST);
-		break;
-	case 4:
-		*val = __atomic_load_n((access_u32 *)host, __ATOMIC_SEQ_CST);
-		break;
-	default:
-		*val = __atomic_load_n((access_u64 *)host, __ATOMIC_SEQ_CST);
-		break;
-	}
-	return 0;
+	if (!err)
+		*val = load(host, size_bytes);
+	return err;
 }
 
 int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to, unsigned int size_bytes,
@@ -56,6 +56,8 @@ int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to, unsigne
 	void *host;
 	int err = locate(snap, to, size_bytes, MSLOT_WRITE, &slot, &host);
 
+	if (!err)
+		err = access_will_write(snap, to, size_bytes);
 	if (err)
 		return err;
 	switch (size_bytes) {
@@ -72,7 +74,7 @@ int mslot_store(const struct mslot_snapshot *snap, struct mslot_addr to, unsigne
 		__atomic_store_n((access_u64 *)host, val, __ATOMIC_SEQ_CST);
 		break;
 	}
-	access_wrote(slot, to.gpa, size_bytes);
+	access_wrote(snap, slot, to.gpa, size_bytes);
 	return 0;
 }
 
@@ -94,6 +96,24 @@ DEFINE_CMPXCHG(16)
 DEFINE_CMPXCHG(32)
 DEFINE_CMPXCHG(64)
 
+/*
+ * A failing exchange writes nothing, so that no ring needs to be told: where one would be,
+ * look first.
+ */
+static bool differs(const struct mslot_snapshot *snap, const void *host, unsigned int size_bytes,
+		    uint64_t *expected)
+{
+	uint64_t mask = ~UINT64_C(0) >> (64 - 8 * size_bytes), found;
+
+	if (!vcpu_ringing(snap))
+		return false;
+	found = load(host, size_bytes);
+	if (found == (*expected & mask))
+		return false;
+	*expected = found;
+	return true;
+}
+
 int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at, unsigned int size_bytes,
 		  uint64_t *expected, uint64_t desired)
 {
@@ -102,6 +122,10 @@ int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at, unsig
 	void *host;
 
 	err = locate(snap, at, size_bytes, MSLOT_WRITE, &slot, &host);
+	if (!err && differs(snap, host, size_bytes, expected))
+		return 0;
+	if (!err)
+		err = access_will_write(snap, at, size_bytes);
 	if (err)
 		return err;
 	switch (size_bytes) {
@@ -119,6 +143,6 @@ int mslot_cmpxchg(const struct mslot_snapshot *snap, struct mslot_addr at, unsig
 		break;
 	}
 	if (done)
-		access_wrote(slot, at.gpa, size_bytes);
+		access_wrote(snap, slot, at.gpa, size_bytes);
 	return done;
 }

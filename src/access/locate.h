@@ -9,6 +9,7 @@
 
 #include <mslot/access.h>
 
+#include "access/vcpu.h"
 #include "map/logging.h"
 #include "map/slot.h"
 
@@ -52,10 +53,24 @@ static inline uint64_t access_slot_end(const struct mslot_slot *slot)
 }
 
 /*
- * Note that `bytes` > 0 from gpa on, all in the slot, were stored to: after the stores, in the
- * section or hold in which the slot was found.
+ * Before the stores to a checked span: where a vCPU writes, into its ring with the pages.
+ * Returns 0 or -ENOSPC.
  */
-static inline void access_wrote(const struct mslot_slot *slot, uint64_t gpa, uint64_t bytes)
+static inline int access_will_write(const struct mslot_snapshot *snap, struct mslot_addr to,
+				    uint64_t bytes)
+{
+	struct mslot_vcpu *vcpu = vcpu_ringing(snap);
+
+	return vcpu && bytes > 0 ? ring_admit(vcpu, snap, to, bytes) : 0;
+}
+
+/*
+ * Note that `bytes` > 0 from gpa on, all in the slot, were stored to: after the stores, in the
+ * section or hold in which the slot was found, and in the vCPU's section, if it is in one, of
+ * access_will_write().
+ */
+static inline void access_wrote(const struct mslot_snapshot *snap, const struct mslot_slot *slot,
+				uint64_t gpa, uint64_t bytes)
 {
 	uint64_t first, last;
 
@@ -63,7 +78,10 @@ static inline void access_wrote(const struct mslot_slot *slot, uint64_t gpa, uin
 		return;
 	first = gpa >> slot->page_shift;
 	last = (gpa + (bytes - 1)) >> slot->page_shift;
-	logging_mark(slot, slot_log_page(slot, first), last - first + 1);
+	if (slot->flags & MSLOT_LOG_DIRTY && vcpu_ringing(snap))
+		log_mark_beside_ring(slot->log, slot_log_page(slot, first), last - first + 1);
+	else
+		logging_mark(slot, slot_log_page(slot, first), last - first + 1);
 }
 
 #endif /* MSLOT_ACCESS_LOCATE_H */

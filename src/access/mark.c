@@ -7,6 +7,7 @@
 
 void mslot_mark_dirty(const struct mslot_snapshot *snap, struct mslot_addr at, uint64_t len_bytes)
 {
+	struct mslot_vcpu *vcpu = vcpu_ringing(snap);
 	const struct mslot_slot *slot;
 	struct mslot_iter iter;
 	uint64_t last, first, end;
@@ -21,7 +22,11 @@ void mslot_mark_dirty(const struct mslot_snapshot *snap, struct mslot_addr at, u
 	while ((slot = mslot_iter_next(&iter))) {
 		first = u64_max(at.gpa, access_slot_start(slot));
 		end = u64_min(last, access_slot_end(slot) - 1);
-		access_wrote(slot, first, end - first + 1);
+		/* Not to be refused any more: what the ring has no room for is marked. */
+		if (vcpu && slot->log)
+			ring_wrote(vcpu, snap, slot, first >> slot->page_shift,
+				   (end >> slot->page_shift) - (first >> slot->page_shift) + 1);
+		access_wrote(snap, slot, first, end - first + 1);
 	}
 }
 

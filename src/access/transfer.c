@@ -10,7 +10,8 @@
  * Steps: check the whole span of each side (the source first), then move. Nothing
  * can fail in the second step, because a snapshot does not change.
  *
- * What was moved is marked dirty piece by piece, in the caller's section.
+ * What was moved is marked dirty piece by piece, in the caller's section; what a vCPU with a
+ * ring is going to move is in the ring before.
  *
  * Each move is as long as the piece it is made in, never as long as the rest.
  */
@@ -160,7 +161,8 @@ static void transfer(struct cursor *dst, struct cursor *src, bool backward)
 
 		move_bytes(to, cursor_take(src, bytes, backward), bytes);
 		if (dst->slot)
-			access_wrote(dst->slot, dst->start + (uint64_t)(to - dst->host), bytes);
+			access_wrote(dst->snap, dst->slot, dst->start + (uint64_t)(to - dst->host),
+				     bytes);
 	}
 }
 
@@ -183,6 +185,8 @@ static int transfer_to_guest(const struct mslot_snapshot *snap, struct mslot_add
 	struct cursor dst = guest_cursor(snap, to, src.len);
 	int err = cursor_check(&dst, MSLOT_WRITE);
 
+	if (!err)
+		err = access_will_write(snap, to, src.len);
 	if (!err)
 		transfer(&dst, &src, false);
 	return err;
@@ -210,6 +214,8 @@ int mslot_copy(const struct mslot_snapshot *snap, struct mslot_addr to, struct m
 	err = cursor_check(&src, MSLOT_READ);
 	if (!err)
 		err = cursor_check(&dst, MSLOT_WRITE);
+	if (!err)
+		err = access_will_write(snap, to, len_bytes);
 	/*
 	 * Upwards by less than the length: the end must leave before it is overwritten. Asked
 	 * of two spaces as well, because they often show the same memory at the same gpa.

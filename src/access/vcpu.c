@@ -104,17 +104,43 @@ static const struct map_vcpu_ops vcpu_ops = {
 
 /* ---- Create and destroy --------------------------------------------------- */
 
+/* Take vcpus_lock with a ring, if the map's vCPUs have rings. Returns 0 or -ENOMEM, unlocked. */
+static int lock_with_ring(struct mslot_vcpu *vcpu)
+{
+	struct mslot_map *map = vcpu->map;
+	uint32_t entries;
+	int err;
+
+	for (;;) {
+		/* Relaxed: compared again under the lock. */
+		entries = atomic_load_explicit(&map->log.ring_entries, memory_order_relaxed);
+		err = ring_init(&vcpu->ring, entries, map->opt.page_shift);
+		if (err)
+			return err;
+		pthread_mutex_lock(&map->vcpus_lock);
+		if (entries == atomic_load_explicit(&map->log.ring_entries, memory_order_relaxed))
+			return 0;
+		pthread_mutex_unlock(&map->vcpus_lock);
+		ring_fini(&vcpu->ring);
+	}
+}
+
 int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_options *opt,
 		      struct mslot_vcpu **out)
 {
 	struct mslot_vcpu *vcpu = mem_alloc_aligned(64, sizeof(*vcpu));
+	int err;
 
 	if (!vcpu)
 		return -ENOMEM;
 	*vcpu = (struct mslot_vcpu){.map = map};
 	if (opt)
 		vcpu->opt = *opt;
-	pthread_mutex_lock(&map->vcpus_lock);
+	err = lock_with_ring(vcpu);
+	if (err) {
+		mem_free(vcpu);
+		return err;
+	}
 	map->vcpu_ops = &vcpu_ops;
 	vcpu->next = map->vcpus;
 	if (vcpu->next)
@@ -133,12 +159,17 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 	if (!vcpu)
 		return 0;
 	map = vcpu->map;
+	/* For the marks of what is in the ring. */
+	rcu_enter();
 	pthread_mutex_lock(&map->vcpus_lock);
 	/* Acquire: the last section before the memory is freed. Pairs with step_out(). */
 	if (atomic_load_explicit(&vcpu->inside, memory_order_acquire)) {
 		pthread_mutex_unlock(&map->vcpus_lock);
+		rcu_leave();
 		return -EBUSY;
 	}
+	if (ring_drain(&vcpu->ring))
+		map->log.ring_owed = true;
 	if (vcpu->prev)
 		vcpu->prev->next = vcpu->next;
 	else
@@ -147,6 +178,8 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 		vcpu->next->prev = vcpu->prev;
 	map->nvcpus--;
 	pthread_mutex_unlock(&map->vcpus_lock);
+	rcu_leave();
+	ring_fini(&vcpu->ring);
 	mem_free(vcpu);
 	return 0;
 }
@@ -209,6 +242,8 @@ int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
 	if (running && running != vcpu)
 		return -EBUSY;
 	if (!running) {
+		if (ring_soft_full(&vcpu->ring))
+			return -ENOSPC;
 		while (!try_enter(vcpu)) {
 			/* The commit may be waiting for the section, or be who called us. */
 			if (map_wait_deadlocks(0))
@@ -235,6 +270,8 @@ int mslot_vcpu_poll(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
 	/* In a callback the commit's own snapshots would go, and the gate may be closed. */
 	if (vcpu->depth != 1 || rcu_depth() != 1 || map_any_owned())
 		return -EDEADLK;
+	if (ring_soft_full(&vcpu->ring))
+		return -ENOSPC;
 	step_out(vcpu);
 	while (!try_enter(vcpu))
 		map_gate_wait(vcpu->map);

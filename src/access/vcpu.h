@@ -9,6 +9,7 @@
 
 #include <mslot/vcpu.h>
 
+#include "access/ring.h"
 #include "map/vcpus.h"
 
 struct mslot_vcpu {
@@ -22,6 +23,7 @@ struct mslot_vcpu {
 	uint32_t depth;                    /* sections, nested ones included */
 	struct mslot_hint hint;
 	struct mslot_vcpu_options opt; /* constant */
+	struct ring ring;
 
 	struct mslot_vcpu *next, *prev; /* vcpus_lock */
 };
@@ -33,6 +35,14 @@ extern _Thread_local struct mslot_vcpu *vcpu_current;
 static inline struct mslot_vcpu *vcpu_running(void)
 {
 	return vcpu_current;
+}
+
+/* That one, if its ring is told of writes through a snapshot; or NULL. */
+static inline struct mslot_vcpu *vcpu_ringing(const struct mslot_snapshot *snap)
+{
+	struct mslot_vcpu *vcpu = vcpu_current;
+
+	return vcpu && vcpu->ring.entries && vcpu->map == snap->map ? vcpu : NULL;
 }
 
 #endif /* MSLOT_ACCESS_VCPU_H */

@@ -44,6 +44,12 @@ enum perturb_point {
 	PERTURB_GATE_CLOSED,       /* gate closed, no vCPU asked to come out */
 	PERTURB_GATE_WATCHED,      /* a vCPU is inside and watched, the committer not asleep */
 	PERTURB_EXCLUDED,          /* no vCPU inside, nothing committed */
+	PERTURB_RING_CLAIMED,      /* a page claimed for a ring, no entry of it made */
+	PERTURB_RING_FILLED,       /* an entry filled, its flags not stored */
+	PERTURB_RING_ADMITTED,     /* pages in the ring, the data not stored */
+	PERTURB_RING_COLLECTED,    /* an entry read, not given to the reset */
+	PERTURB_RING_GIVEN,        /* an entry free again, its page still counts as in a ring */
+	PERTURB_RING_RESET,        /* pages no longer in rings, grace period not begun */
 	PERTURB_POINTS
 };
 

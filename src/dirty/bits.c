@@ -20,7 +20,7 @@ uint64_t bits_copy_bytes(const struct log_view *view)
 static void or_pages(const struct bits_query *q, uint64_t page, uint64_t end, uint64_t *buf,
 		     uint64_t at)
 {
-	const struct log_bits *live;
+	const struct log_bits *live, *ringed;
 	struct log_extent *extent;
 	struct log_set *set;
 	uint64_t n, bit;
@@ -32,6 +32,9 @@ static void or_pages(const struct bits_query *q, uint64_t page, uint64_t end, ui
 			continue;
 		/* Relaxed: only harvests change the pointer, and the caller has their lock. */
 		live = atomic_load_explicit(&extent->live, memory_order_relaxed);
+		ringed = atomic_load_explicit(&extent->ringed, memory_order_acquire);
+		if (q->what & BITS_RINGED && ringed)
+			log_bits_or_out(ringed, bit, n, buf, at);
 		if (q->what & BITS_LIVE)
 			log_bits_or_out(live, bit, n, buf, at);
 		if (q->what & BITS_FRESH)
@@ -111,6 +114,7 @@ static struct log_extent *in_step(const struct log_view *view, uint64_t *first)
 static void copy_words(const struct bits_query *q, const struct log_extent *extent, uint64_t first,
 		       log_any_word *out)
 {
+	const struct log_bits *ringed = atomic_load_explicit(&extent->ringed, memory_order_acquire);
 	const struct log_set *set = log_extent_set(extent, q->set);
 	uint64_t n = q->view->npages;
 
@@ -128,6 +132,8 @@ static void copy_words(const struct bits_query *q, const struct log_extent *exte
 	if (q->what & BITS_LIVE)
 		log_bits_or_words(atomic_load_explicit(&extent->live, memory_order_relaxed), first,
 				  n, out);
+	if (q->what & BITS_RINGED && ringed)
+		log_bits_or_words(ringed, first, n, out);
 }
 
 void bits_copy_out(const struct bits_query *query, void *out)

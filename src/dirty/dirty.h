@@ -111,6 +111,7 @@ static inline uint64_t view_part(const struct log_view *view, uint64_t page, uin
 #define BITS_LIVE (1u << 0)
 #define BITS_FRESH (1u << 1)
 #define BITS_BATCH (1u << 2)
+#define BITS_RINGED (1u << 3) /* pages whose ring entries were not reset */
 
 /* Which bits of which pages. */
 struct bits_query {

@@ -4,7 +4,8 @@
  *
  * The commit gave the final harvest views of those pages (map/logging.h). Once no section,
  * hold or lease of before is left nobody marks there any more: then what is live, what was
- * fanned out and what was reported without being acknowledged is all there is.
+ * fanned out and what was reported without being acknowledged is all there is; for KVM's
+ * calls, of which vCPUs with rings do not tell, also what is in a ring.
  */
 #include <errno.h>
 
@@ -44,7 +45,7 @@ int64_t mslot_final_get(struct mslot_final *final, size_t index, const struct ms
 	query = (struct bits_query){
 	    .view = of->view,
 	    .set = dirty ? dirty->set : LOG_SET_KVM,
-	    .what = BITS_LIVE | BITS_FRESH | BITS_BATCH,
+	    .what = BITS_LIVE | BITS_FRESH | BITS_BATCH | (dirty ? 0 : BITS_RINGED),
 	    .scope = dirty,
 	    .space = of->info.key.space,
 	    .base_gfn = of->info.gpa >> final->map->opt.page_shift,

@@ -16,7 +16,10 @@
  */
 #include <mslot/kvm.h>
 
+#include <mslot/vcpu.h>
+
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/page.h"
@@ -44,12 +47,61 @@ static int enable_manual_protect(struct mslot_map *map, const struct kvm_enable_
 	return 0;
 }
 
+_Static_assert(
+    sizeof(struct mslot_ring_entry) == sizeof(struct kvm_dirty_gfn) &&
+	offsetof(struct mslot_ring_entry, flags) == offsetof(struct kvm_dirty_gfn, flags) &&
+	offsetof(struct mslot_ring_entry, slot) == offsetof(struct kvm_dirty_gfn, slot) &&
+	offsetof(struct mslot_ring_entry, offset) == offsetof(struct kvm_dirty_gfn, offset) &&
+	MSLOT_RING_DIRTY == KVM_DIRTY_GFN_F_DIRTY && MSLOT_RING_RESET == KVM_DIRTY_GFN_F_RESET,
+    "entries of a ring are those of KVM");
+
+/* As the kernel, which keeps the low 32 bits of the size and does not look at flags. */
+static int enable_ring(struct mslot_map *map, const struct kvm_enable_cap *cap)
+{
+	int err = mslot_ring_enable(map, (uint32_t)cap->args[0], 0);
+
+	return err == -EBUSY ? -EINVAL : err;
+}
+
+/* After the rings, before the first slot. */
+static int enable_ring_bitmap(struct mslot_map *map, const struct kvm_enable_cap *cap)
+{
+	uint64_t nslots = 0;
+	uint32_t space;
+	int err;
+
+	if (cap->flags)
+		return -EINVAL;
+	err = map_write_begin(map);
+	if (err)
+		return err;
+	for (space = 0; space < map->opt.nspaces; space++)
+		nslots += mslot_snapshot_nslots(map_current(map), space);
+	if (!map->log.rings || nslots > 0)
+		err = -EINVAL;
+	else
+		atomic_store_explicit(&map->log.ring_only, false, memory_order_relaxed);
+	map_write_end(map);
+	return err;
+}
+
+int64_t mslot_kvm_reset_dirty_rings(struct mslot_map *map)
+{
+	int64_t n = mslot_ring_reset(map);
+
+	return n == -ENXIO ? -EINVAL : n;
+}
+
 int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enable_cap *cap)
 {
 	switch (cap->cap) {
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return enable_manual_protect(map, cap);
-	/* TO COME: KVM_CAP_DIRTY_LOG_RING, its ACQ_REL, and RING_WITH_BITMAP. */
+	case KVM_CAP_DIRTY_LOG_RING:
+	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
+		return enable_ring(map, cap);
+	case KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP:
+		return enable_ring_bitmap(map, cap);
 	default:
 		return -EINVAL;
 	}
@@ -57,8 +109,12 @@ int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enable_cap *cap
 
 /* ---- The slot of a request ---- */
 
+/* May there be a bitmap, and of such a slot? */
 static int check_ids(const struct mslot_map *map, struct mslot_key key)
 {
+	/* Relaxed: whoever enabled rings and asks now knows it. */
+	if (atomic_load_explicit(&map->log.ring_only, memory_order_relaxed))
+		return -ENXIO;
 	return key.space >= map->opt.nspaces || key.id >= map->opt.max_user_slots ? -EINVAL : 0;
 }
 

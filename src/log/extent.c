@@ -68,6 +68,9 @@ static int add_set(struct log_extent *extent, uint32_t i, const struct log_wants
 	account(extent, set_bytes(extent));
 	/* Release: the set's bitmaps. Pairs with log_extent_set(). */
 	atomic_store_explicit(&extent->sets[i], set, memory_order_release);
+	/* Relaxed: writers that do not know yet are waited for before the consumer begins. */
+	if (i != LOG_SET_KVM)
+		atomic_fetch_or_explicit(&extent->others, 1u << i, memory_order_relaxed);
 	return 0;
 }
 
@@ -103,6 +106,7 @@ void log_extent_drop_set(struct log_extent *extent, uint32_t consumer)
 
 	if (set)
 		account(extent, 0 - set_bytes(extent));
+	atomic_fetch_and_explicit(&extent->others, ~(1u << consumer), memory_order_relaxed);
 	/* Relaxed: whoever looks at other consumers' sets has one of the locks. */
 	atomic_store_explicit(&extent->sets[consumer], NULL, memory_order_relaxed);
 	set_free(set);

@@ -21,13 +21,14 @@
  *   G2 a summary bit is set before a bit of its chunk (log_mark()), and cleared after
  *   G3 `spare` is clear whenever no harvest is under way
  *   G4 an extent is freed with its last reference: one of each piece of each view, one of each
- *      harvest, batch or final harvest in progress
+ *      harvest, batch or final harvest in progress, one of each entry of a ring
  */
 #ifndef MSLOT_LOG_LOG_H
 #define MSLOT_LOG_LOG_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/bitmap.h"
@@ -60,8 +61,10 @@ struct log_extent {
 	_Atomic uint64_t refs;
 	uint64_t harvest;              /* number of the last one that took it; harvest lock */
 	struct log_extent *next_taken; /* in the same harvest; harvest lock */
-	/* Pages of vCPUs that are in a ring already; NULL without rings. */
+	/* Pages that are in a vCPU's ring already (ringed.c); NULL without rings. */
 	_Atomic(struct log_bits *) ringed;
+	_Atomic uint32_t pushing; /* pages of `ringed` whose entries are being made */
+	_Atomic uint32_t others;  /* bit i: set i exists; never bit LOG_SET_KVM */
 	/*
 	 * Added under the writer mutex, removed under that and the harvest lock, when the
 	 * consumer is no more; NULL: that consumer does not look.
@@ -143,6 +146,33 @@ static inline struct log_set *log_extent_set(const struct log_extent *extent, ui
  * same read section. Any thread.
  */
 void log_mark(const struct log_view *view, uint64_t first, uint64_t npages);
+/* The same of one page of an extent. */
+void log_mark_one(struct log_extent *extent, uint64_t bit);
+/*
+ * The same of pages that are in a ring: mark only those in extents that consumers other than
+ * KVM's calls look at, or that have no ring bits.
+ */
+void log_mark_beside_ring(const struct log_view *view, uint64_t first, uint64_t npages);
+
+/* ---- Pages in rings (ringed.c); of extents that have `ringed` ---- */
+
+static inline bool log_has_ring(const struct log_extent *extent)
+{
+	return atomic_load_explicit(&extent->ringed, memory_order_relaxed) != NULL;
+}
+
+/* Is the page in a ring, or about to be? */
+bool log_ringed(const struct log_extent *extent, uint64_t bit);
+/*
+ * Before making an entry of the page: false if another is there; true, and log_ring_pushed()
+ * follows when the entry can be seen, which has a reference of the extent.
+ */
+bool log_ring_claim(struct log_extent *extent, uint64_t bit);
+void log_ring_pushed(struct log_extent *extent);
+/* A write relies on the entry that another made, or is making. In the section of the write. */
+void log_ring_found(struct log_extent *extent, uint64_t bit);
+/* Pages of a mask of the bitmap's word are no longer in a ring. A grace period must follow. */
+void log_ring_clear(struct log_extent *extent, uint64_t word, uint64_t mask);
 
 /* ---- Harvest (harvest.c). Harvest lock held; steps in this order. ---- */
 

@@ -45,6 +45,11 @@ static void mark_bits(struct log_extent *extent, uint64_t first, uint64_t n)
 	}
 }
 
+void log_mark_one(struct log_extent *extent, uint64_t bit)
+{
+	mark_bits(extent, bit, 1);
+}
+
 void log_mark(const struct log_view *view, uint64_t first, uint64_t npages)
 {
 	const struct log_piece *piece = log_view_piece(view, first);
@@ -53,5 +58,19 @@ void log_mark(const struct log_view *view, uint64_t first, uint64_t npages)
 	for (; npages > 0; npages -= n, first += n, piece++) {
 		n = u64_min(npages, piece->first + piece->npages - first);
 		mark_bits(piece->extent, first - piece->extent->first, n);
+	}
+}
+
+void log_mark_beside_ring(const struct log_view *view, uint64_t first, uint64_t npages)
+{
+	const struct log_piece *piece = log_view_piece(view, first);
+	uint64_t n;
+
+	for (; npages > 0; npages -= n, first += n, piece++) {
+		n = u64_min(npages, piece->first + piece->npages - first);
+		/* Relaxed: a consumer waits for readers after its sets exist. */
+		if (!log_has_ring(piece->extent) ||
+		    atomic_load_explicit(&piece->extent->others, memory_order_relaxed))
+			mark_bits(piece->extent, first - piece->extent->first, n);
 	}
 }

@@ -32,6 +32,8 @@ static bool log_sound(const struct check *k, const struct mslot_slot *slot)
 		if (piece->first != page || page < piece->extent->first ||
 		    page + piece->npages > piece->extent->first + piece->extent->npages)
 			return false;
+		if (wants.ring && !log_has_ring(piece->extent))
+			return false;
 	}
 	return page == log->first + log->npages;
 }

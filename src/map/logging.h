@@ -41,11 +41,14 @@ struct map_log {
 	/* Writer mutex; consumers change it with the harvest lock held too. */
 	struct log_range *ranges;
 	size_t nranges;
-	uint32_t consumers;       /* bit i: set i is taken */
-	bool kvm_fill;            /* KVM_DIRTY_LOG_INITIALLY_SET */
-	_Atomic bool kvm_manual;  /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE */
-	bool rings;               /* vCPUs have rings */
-	_Atomic uint64_t nfinals; /* final harvests that exist */
+	uint32_t consumers;            /* bit i: set i is taken */
+	bool kvm_fill;                 /* KVM_DIRTY_LOG_INITIALLY_SET */
+	_Atomic bool kvm_manual;       /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE */
+	bool rings;                    /* vCPUs have rings */
+	_Atomic bool ring_only;        /* and KVM's calls have no bitmap */
+	_Atomic uint32_t ring_entries; /* of each ring; 0: none; stored under vcpus_lock too */
+	bool ring_owed;                /* entries went with their vCPU; vcpus_lock */
+	_Atomic uint64_t nfinals;      /* final harvests that exist */
 
 	_Atomic uint64_t bytes; /* of all extents, those of older snapshots too */
 

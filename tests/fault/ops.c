@@ -594,6 +594,12 @@ const struct op ops[] = {
      false, true, 0},
     {"kvm: clear the log", "mslot_kvm_clear_dirty_log", prepare_kvm_log, run_kvm_clear,
      finish_kvm_log, 1, false, true, 0},
+    {"ring_enable", "mslot_ring_enable", prepare_rings, run_ring_enable, finish_rings, 0, false,
+     true, 0},
+    {"kvm: rings", "mslot_kvm_enable_cap", prepare_rings, run_kvm_rings, finish_rings, 0, false,
+     true, 0},
+    {"vcpu_create with a ring", "mslot_vcpu_create", prepare_ring_vcpu, run_vcpu, finish_vcpu, 0,
+     false, true, 0},
     {"commit: final harvest", "mslot_txn_commit", prepare_final, run_final, finish_final, 0, true,
      false, 0},
 };

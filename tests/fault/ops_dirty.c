@@ -5,6 +5,8 @@
  */
 #include "ops_dirty.h"
 
+#include <errno.h>
+
 #define SCOPE_PAGES 48u
 #define MARKED_PAGES 2u /* those of slot 0 */
 
@@ -174,4 +176,42 @@ void finish_final(struct world *w, const struct op *op)
 	(void)op;
 	CHECK(mslot_final_count(w->result) == 1, "another number of ranges");
 	mslot_final_destroy(w->result);
+}
+
+/* ---- Rings -------------------------------------------------------------- */
+
+#define RING_BYTES 4096u
+
+/* Two logs that need bits for rings. */
+void prepare_rings(struct world *w, const struct op *op)
+{
+	prepare_kvm_log(w, op);
+	CHECK_OK(mslot_txn_begin(w->map, &w->txn));
+	CHECK_OK(mslot_txn_set_flags(w->txn, (struct mslot_key){0, 0}, MSLOT_LOG_DIRTY));
+	CHECK_OK(mslot_txn_commit(w->txn, NULL, NULL));
+	w->nevents = 0;
+}
+
+int run_ring_enable(struct world *w, const struct op *op)
+{
+	(void)op;
+	return mslot_ring_enable(w->map, RING_BYTES, MSLOT_RING_WITH_BITMAP);
+}
+
+int run_kvm_rings(struct world *w, const struct op *op)
+{
+	const struct kvm_enable_cap cap = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {RING_BYTES}};
+
+	(void)op;
+	return mslot_kvm_enable_cap(w->map, &cap);
+}
+
+void finish_rings(struct world *w, const struct op *op)
+{
+	CHECK(run_ring_enable(w, op) == -EBUSY, "no rings");
+}
+
+void prepare_ring_vcpu(struct world *w, const struct op *op)
+{
+	CHECK_OK(run_ring_enable(w, op));
 }

@@ -24,4 +24,10 @@ void prepare_final(struct world *w, const struct op *op);
 int run_final(struct world *w, const struct op *op);
 void finish_final(struct world *w, const struct op *op);
 
+void prepare_rings(struct world *w, const struct op *op);
+int run_ring_enable(struct world *w, const struct op *op);
+int run_kvm_rings(struct world *w, const struct op *op);
+void finish_rings(struct world *w, const struct op *op);
+void prepare_ring_vcpu(struct world *w, const struct op *op);
+
 #endif /* MSLOT_TESTS_OPS_DIRTY_H */

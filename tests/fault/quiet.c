@@ -326,9 +326,39 @@ static void dirty_pages(struct world *w)
 	w->nevents = 0;
 }
 
+/* A vCPU writes a page, which is collected, and another, which goes with it. */
+static void rings(struct world *w)
+{
+	const struct mslot_addr at = {0, 0}, next = {0, PAGE};
+	const struct mslot_snapshot *snap;
+	struct mslot_ring_entry *entries;
+	struct mslot_ring_page page;
+	struct mslot_vcpu *vcpu;
+	struct mslot_txn *txn;
+
+	CHECK_OK(mslot_ring_enable(w->map, PAGE, 0));
+	CHECK_OK(mslot_txn_begin(w->map, &txn));
+	CHECK_OK(mslot_txn_set_flags(txn, (struct mslot_key){0, 0}, MSLOT_LOG_DIRTY));
+	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
+	w->nevents = 0;
+	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
+	sealed();
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	mslot_mark_dirty(snap, at, 1);
+	mslot_vcpu_leave(vcpu);
+	CHECK(mslot_vcpu_ring(vcpu, &entries) == 256, "another size");
+	CHECK(mslot_vcpu_collect(vcpu, &page, 1) == 1 && page.gpa == 0, "another page");
+	CHECK(mslot_ring_reset(w->map) == 1, "not one entry");
+	CHECK(mslot_kvm_reset_dirty_rings(w->map) == 0, "an entry twice");
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	mslot_mark_dirty(snap, next, 1);
+	mslot_vcpu_leave(vcpu);
+	CHECK_OK(mslot_vcpu_destroy(vcpu));
+	unsealed();
+}
+
 static void final_harvest(struct world *w)
 {
-	const struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2};
 	struct mslot_final *final = NULL;
 	const struct mslot_commit_options opt = {.final = &final};
 	struct mslot_txn *txn;
@@ -344,7 +374,6 @@ static void final_harvest(struct world *w)
 	CHECK((err == 0) == !w->shape->held, "returned %d", err);
 	CHECK(mslot_final_get(final, 0, NULL, NULL, NULL, 0) == -EINVAL, "a range");
 	mslot_final_destroy(final);
-	CHECK_OK(mslot_kvm_enable_cap(w->map, &cap));
 	unsealed();
 }
 
@@ -375,8 +404,8 @@ const struct quiet quiets[] = {
     {"mslot_dirty_next mslot_dirty_rewind mslot_dirty_pages mslot_dirty_bitmap "
      "mslot_dirty_snapshot mslot_dirty_ack mslot_dirty_nack",
      dirty_pages},
-    {"mslot_final_wait mslot_final_count mslot_final_get mslot_final_destroy mslot_kvm_enable_cap",
-     final_harvest},
+    {"mslot_vcpu_ring mslot_vcpu_collect mslot_ring_reset mslot_kvm_reset_dirty_rings", rings},
+    {"mslot_final_wait mslot_final_count mslot_final_get mslot_final_destroy", final_harvest},
 };
 
 const size_t nquiets = sizeof(quiets) / sizeof(*quiets);

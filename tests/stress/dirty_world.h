@@ -51,7 +51,7 @@ struct dirty_world {
 	struct dirty_slot slots[DIRTY_SLOTS];
 	uint32_t owner[DIRTY_PAGES]; /* slot, DIRTY_SLOTS for none */
 	uint32_t next_id;
-	uint32_t flags; /* of new slots */
+	uint32_t flags;   /* of new slots */
 	uint64_t done[8]; /* edits by kind */
 	/* Of each page, how often its logging has begun; layout lock. */
 	uint64_t epoch[DIRTY_PAGES];
