@@ -258,6 +258,12 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 
 	PERTURB(BEFORE_PUBLISH);
 	c->next->transient = false;
+	/*
+	 * Before the publish, and carried by it: a harvest that finds the new slots must know
+	 * that sections from before may be writing there. Pairs with harvest_run().
+	 */
+	if (c->log_begins)
+		atomic_store_explicit(&map->log.begun, c->next->generation, memory_order_release);
 	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
 	rcu_publish(&map->snapshot, c->next);
 	PERTURB(POINTER_PUBLISHED);
@@ -268,8 +274,6 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	 */
 	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
 	PERTURB(AFTER_PUBLISH);
-	if (c->log_begins)
-		atomic_store_explicit(&map->log.begun, c->next->generation, memory_order_release);
 	if (c->final) {
 		map->log.nfinals++;
 		*c->args->final = c->final;

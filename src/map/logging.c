@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
+#include "map/hold.h"
 #include "map/lease.h"
 #include "map/txn.h"
 
@@ -323,14 +324,17 @@ void logging_begun(struct mslot_map *map, uint64_t generation)
 {
 	uint64_t begun = atomic_load_explicit(&map->log.begun, memory_order_acquire);
 	const struct mslot_snapshot *snap;
+	bool held;
 
 	if (begun == 0)
 		return;
+	/* Before the leases are looked for: one may yet be taken on a hold that is older. */
+	held = hold_older_than(map, begun);
 	snap = mslot_enter(map);
 	logging_mark_write_leases(map, snap);
 	mslot_leave(snap);
 	/* What a later commit began, here or meanwhile, is for the wait for that one. */
-	if (begun > generation)
+	if (begun > generation || held)
 		return;
 	atomic_compare_exchange_strong_explicit(&map->log.begun, &begun, 0, memory_order_release,
 						memory_order_relaxed);

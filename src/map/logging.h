@@ -47,7 +47,10 @@ struct map_log {
 	bool rings;               /* vCPUs have rings */
 	_Atomic uint64_t nfinals; /* final harvests that exist */
 
-	/* Generation of the last commit that began to log pages; 0 when all is noted. */
+	/*
+	 * Generation of the last commit that began to log pages; 0 when no section and no hold is
+	 * older than that and the write leases are noted.
+	 */
 	_Atomic uint64_t begun;
 };
 
@@ -108,7 +111,8 @@ void logging_mark_write_leases(struct mslot_map *map, const struct mslot_snapsho
 
 /*
  * The sections that were entered before commit `generation` have ended: if pages are
- * logged since then, note the write leases that are older than their log.
+ * logged since then, note the write leases that are older than their log; again next time, as
+ * long as there is a hold that is older.
  */
 void logging_begun(struct mslot_map *map, uint64_t generation);
 
