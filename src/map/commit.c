@@ -286,8 +286,10 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	index_batch_fini(&c->batch);
 	/*
 	 * Cheap memory may wait for more of it, since a grace period interrupts every reader;
-	 * a region's owner may not.
+	 * a region's owner may not. Bitmaps count here alone: they are mostly untouched, and
+	 * no commit shall be refused for them at the limit (W5).
 	 */
+	map->unasked_bytes += logging_taken_bytes(c);
 	if (release || map->unasked_bytes > map->opt.retired_limit_bytes / 4) {
 		map->unasked_bytes = 0;
 		reclaimer_kick(map, release);

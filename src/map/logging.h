@@ -83,6 +83,8 @@ struct mslot_final {
 
 /* What the commit takes away of logged memory. Returns 0 or -ENOMEM. */
 int logging_collect(struct commit *c, struct mslot_final **out);
+/* Bytes of bitmaps for what the commit takes away of logged memory. */
+uint64_t logging_taken_bytes(const struct commit *c);
 /* Drop the views and region references. Writer mutex not needed. */
 void logging_final_free(struct mslot_final *final);
 
