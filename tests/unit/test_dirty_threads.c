@@ -365,8 +365,7 @@ static void a_lease_by_a_hold_older_than_the_log(void **state)
 	hold = hold_now(f->map, "writer");
 	f->dirty = consumer(f->map);
 	expect_clean(f->dirty);
-	assert_int_equal(
-	    mslot_lease_take(mslot_hold_snapshot(hold), &span, "device", &write), 0);
+	assert_int_equal(mslot_lease_take(mslot_hold_snapshot(hold), &span, "device", &write), 0);
 	mslot_hold_put(hold);
 	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
 	/* Here the consumer copies everything, and the device goes on. */
