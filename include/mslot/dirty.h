@@ -14,7 +14,9 @@
  * D2: a page reported clean holds no unreported write that completed before the harvest
  *   began.
  * Bits follow the memory: edits that keep region and offset keep them, delete and replace
- * begin anew. A write marks the slot it was addressed through, not its aliases.
+ * begin anew. A write marks the slot it was addressed through, not its aliases. Pages that a move
+ * takes out of a consumer's scope and that stay logged for somebody else keep their bits: they
+ * are reported when they come back into the scope, and are in no final harvest.
  */
 #ifndef MSLOT_DIRTY_H
 #define MSLOT_DIRTY_H
@@ -209,10 +211,11 @@ MSLOT_API size_t mslot_final_count(const struct mslot_final *final);
  *   range          receives the range; may be NULL
  *   bitmap         receives one bit a page of the range; may be NULL with 0
  *   bitmap_bytes   room at bitmap
- * Returns the number of dirty pages, -EINVAL index, -EAGAIN before mslot_final_wait()
- *   returned 0, -ENOSPC bitmap_bytes too small.
- * Context: any thread, not inside a read section; not while another thread ends a batch of the
- *   consumer.
+ * Returns the number of dirty pages, or in this order -EDEADLK inside a read section or in a
+ *   listener callback, -EINVAL index, -EAGAIN before mslot_final_wait() returned 0, -ENOSPC
+ *   bitmap_bytes too small.
+ * Context: any thread; not while another thread ends a batch of the consumer. Harvests of one
+ *   map take turns with it.
  */
 MSLOT_API int64_t mslot_final_get(struct mslot_final *final, size_t index,
 				  const struct mslot_dirty *dirty, struct mslot_final_range *range,

@@ -34,6 +34,9 @@ int64_t mslot_final_get(struct mslot_final *final, size_t index, const struct ms
 	struct bits_query query;
 	uint64_t count;
 
+	/* A harvest may be waiting for the section with the lock held. */
+	if (map_wait_deadlocks(0))
+		return -EDEADLK;
 	if (index >= final->nranges)
 		return -EINVAL;
 	/* Acquire: what the waiting thread saw end. Pairs with mslot_final_wait(). */

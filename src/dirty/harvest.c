@@ -15,7 +15,8 @@
  *   fan-out to all sets           one consumer's harvest hides nothing from another
  * Clean extents need none of this: what was complete when the call began had been marked. But
  * where logging has begun since somebody last waited, sections from before may still store to
- * pages of new extents and mark elsewhere, or nowhere: then the grace period is due even so.
+ * pages of new extents and mark elsewhere, or nowhere: then the grace period is due even so. It
+ * stays due while there is a hold from before, on which leases can be taken.
  */
 #include <errno.h>
 

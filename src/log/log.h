@@ -21,7 +21,8 @@
  *   G2 a summary bit is set before a bit of its chunk (log_mark()), and cleared after
  *   G3 `spare` is clear whenever no harvest is under way
  *   G4 an extent is freed with its last reference: one of each piece of each view, one of each
- *      harvest, batch or final harvest in progress, one of each entry of a ring
+ *      entry of a ring. Harvests and batches hold the snapshot whose views they use, final
+ *      harvests have views of their own
  */
 #ifndef MSLOT_LOG_LOG_H
 #define MSLOT_LOG_LOG_H

@@ -258,6 +258,12 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 
 	PERTURB(BEFORE_PUBLISH);
 	c->next->transient = false;
+	/*
+	 * Before the publish, and carried by it: a harvest that finds the new slots must know
+	 * that sections from before may be writing there. Pairs with harvest_run().
+	 */
+	if (c->log_begins)
+		atomic_store_explicit(&map->log.begun, c->next->generation, memory_order_release);
 	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
 	rcu_publish(&map->snapshot, c->next);
 	PERTURB(POINTER_PUBLISHED);
@@ -268,8 +274,6 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	 */
 	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
 	PERTURB(AFTER_PUBLISH);
-	if (c->log_begins)
-		atomic_store_explicit(&map->log.begun, c->next->generation, memory_order_release);
 	if (c->final) {
 		map->log.nfinals++;
 		*c->args->final = c->final;
@@ -282,8 +286,10 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	index_batch_fini(&c->batch);
 	/*
 	 * Cheap memory may wait for more of it, since a grace period interrupts every reader;
-	 * a region's owner may not.
+	 * a region's owner may not. Bitmaps count here alone: they are mostly untouched, and
+	 * no commit shall be refused for them at the limit (W5).
 	 */
+	map->unasked_bytes += logging_taken_bytes(c);
 	if (release || map->unasked_bytes > map->opt.retired_limit_bytes / 4) {
 		map->unasked_bytes = 0;
 		reclaimer_kick(map, release);

@@ -13,8 +13,10 @@
  * so whoever cannot have all gives all back. Last each holds_lock and vcpus_lock, the registry of
  * leases and the reclaimer's lock, whose owners wait for nothing else.
  *
- * A fork inside a read section or in a listener callback would wait for itself in liburcu:
- * it leaves liburcu's locks alone, and the child may only exec or exit.
+ * A fork inside a read section or in a listener callback would wait for itself in liburcu, and
+ * for a harvest that waits for the section, or whose lock is the thread's own while it makes a
+ * consumer: it leaves liburcu's locks and the harvest locks alone, and the child may only exec
+ * or exit.
  */
 #include "map/fork.h"
 
@@ -28,10 +30,11 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct mslot_map *maps;
-static bool rcu_locked; /* under list_lock, between prepare() and parent() or child() */
+/* Under list_lock, between prepare() and parent() or child(): liburcu's and the harvest locks. */
+static bool rcu_locked;
 
 /* Give back the maps before `end`; NULL for all. */
-static void unlock_maps(const struct mslot_map *end)
+static void unlock_maps(const struct mslot_map *end, bool with_harvests)
 {
 	struct mslot_map *map;
 
@@ -40,22 +43,24 @@ static void unlock_maps(const struct mslot_map *end)
 		pthread_mutex_unlock(&map->holds_lock);
 		if (!map_owned(map))
 			pthread_mutex_unlock(&map->writer);
-		pthread_mutex_unlock(&map->log.harvest_lock);
+		if (with_harvests)
+			pthread_mutex_unlock(&map->log.harvest_lock);
 	}
 }
 
-static bool trylock_maps(void)
+static bool trylock_maps(bool with_harvests)
 {
 	struct mslot_map *map;
 
 	for (map = maps; map; map = map->all_next) {
-		if (pthread_mutex_trylock(&map->log.harvest_lock)) {
-			unlock_maps(map);
+		if (with_harvests && pthread_mutex_trylock(&map->log.harvest_lock)) {
+			unlock_maps(map, with_harvests);
 			return false;
 		}
 		if (!map_owned(map) && pthread_mutex_trylock(&map->writer)) {
-			pthread_mutex_unlock(&map->log.harvest_lock);
-			unlock_maps(map);
+			if (with_harvests)
+				pthread_mutex_unlock(&map->log.harvest_lock);
+			unlock_maps(map, with_harvests);
 			return false;
 		}
 		pthread_mutex_lock(&map->holds_lock);
@@ -72,7 +77,7 @@ static void prepare(void)
 		if (with_rcu)
 			rcu_before_fork();
 		pthread_mutex_lock(&list_lock);
-		if (trylock_maps())
+		if (trylock_maps(with_rcu))
 			break;
 		pthread_mutex_unlock(&list_lock);
 		/* A listener may wait for a thread that enters its first section, or waits. */
@@ -91,7 +96,7 @@ static void parent(void)
 
 	reclaimer_after_fork(false);
 	lease_after_fork(false);
-	unlock_maps(NULL);
+	unlock_maps(NULL, with_rcu);
 	pthread_mutex_unlock(&list_lock);
 	if (with_rcu)
 		rcu_after_fork_parent();
@@ -108,7 +113,7 @@ static void child(void)
 		map_vcpus_forked(map);
 		reclaimer_requeue(map);
 	}
-	unlock_maps(NULL);
+	unlock_maps(NULL, with_rcu);
 	pthread_mutex_unlock(&list_lock);
 	if (with_rcu)
 		rcu_after_fork_child();

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
+#include "map/hold.h"
 #include "map/lease.h"
 #include "map/txn.h"
 
@@ -275,6 +276,32 @@ int logging_collect(struct commit *c, struct mslot_final **out)
 	return err;
 }
 
+/* Each extent's by the part of its pages, so that all parts together are the whole. */
+static int sum_taken(void *ctx, const struct taken *taken)
+{
+	const struct log_view *log = taken->slot->log;
+	const struct log_piece *piece = log_view_piece(log, taken->first);
+	uint64_t page = taken->first, end = page + taken->npages, n, lines;
+
+	for (; page < end; page += n, piece++) {
+		n = u64_min(end, piece->first + piece->npages) - page;
+		/* In cache lines, so that the product with pages, below 2^31, fits. */
+		lines = log_extent_bytes(piece->extent) / 64;
+		*(uint64_t *)ctx += lines * n / piece->extent->npages * 64;
+	}
+	return 0;
+}
+
+uint64_t logging_taken_bytes(const struct commit *c)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < c->nchanges; i++)
+		(void)for_each_taken(c, &c->changes[i], sum_taken, &bytes);
+	return bytes;
+}
+
 void logging_final_free(struct mslot_final *final)
 {
 	size_t i;
@@ -342,14 +369,17 @@ void logging_begun(struct mslot_map *map, uint64_t generation)
 {
 	uint64_t begun = atomic_load_explicit(&map->log.begun, memory_order_acquire);
 	const struct mslot_snapshot *snap;
+	bool held;
 
 	if (begun == 0)
 		return;
+	/* Before the leases are looked for: one may yet be taken on a hold that is older. */
+	held = hold_older_than(map, begun);
 	snap = mslot_enter(map);
 	logging_mark_write_leases(map, snap);
 	mslot_leave(snap);
 	/* What a later commit began, here or meanwhile, is for the wait for that one. */
-	if (begun > generation)
+	if (begun > generation || held)
 		return;
 	atomic_compare_exchange_strong_explicit(&map->log.begun, &begun, 0, memory_order_release,
 						memory_order_relaxed);

@@ -52,7 +52,10 @@ struct map_log {
 
 	_Atomic uint64_t bytes; /* of all extents, those of older snapshots too */
 
-	/* Generation of the last commit that began to log pages; 0 when all is noted. */
+	/*
+	 * Generation of the last commit that began to log pages; 0 when no section and no hold is
+	 * older than that and the write leases are noted.
+	 */
 	_Atomic uint64_t begun;
 };
 
@@ -85,6 +88,8 @@ struct mslot_final {
 
 /* What the commit takes away of logged memory. Returns 0 or -ENOMEM. */
 int logging_collect(struct commit *c, struct mslot_final **out);
+/* Bytes of bitmaps for what the commit takes away of logged memory. */
+uint64_t logging_taken_bytes(const struct commit *c);
 /* Drop the views and region references. Writer mutex not needed. */
 void logging_final_free(struct mslot_final *final);
 
@@ -113,7 +118,8 @@ void logging_mark_write_leases(struct mslot_map *map, const struct mslot_snapsho
 
 /*
  * The sections that were entered before commit `generation` have ended: if pages are
- * logged since then, note the write leases that are older than their log.
+ * logged since then, note the write leases that are older than their log; again next time, as
+ * long as there is a hold that is older.
  */
 void logging_begun(struct mslot_map *map, uint64_t generation);
 

@@ -124,7 +124,7 @@ struct mslot_map {
 	struct retired **retired_tail;
 	uint64_t retired_bytes; /* batches in the queue */
 	uint64_t held_bytes;    /* nodes pinned by holds */
-	uint64_t unasked_bytes; /* retired since the reclaimer was last asked */
+	uint64_t unasked_bytes; /* retired, bitmaps too, since the reclaimer was last asked */
 	uint64_t grace_waits;
 	uint64_t serial; /* the last one given to a snapshot */
 	struct mslot_listener *listeners, *listeners_last;

@@ -143,8 +143,7 @@ static void *reader_main(void *arg)
 	pthread_barrier_wait(&r->step);
 	if (r->parks)
 		pthread_barrier_wait(&r->step);
-	else
-		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	atomic_store(&r->left, true);
 	mslot_leave(snap);
 	return NULL;
@@ -187,6 +186,56 @@ static void a_clean_harvest_waits_for_nobody(void **state)
 	pthread_barrier_wait(&r.step);
 	pthread_join(r.thread, NULL);
 	pthread_barrier_destroy(&r.step);
+}
+
+/* A commit whose snapshot is there, and of which nothing else is known yet. */
+static struct {
+	sem_t published, go_on;
+} publisher;
+
+static void publisher_hook(enum perturb_point point)
+{
+	if (point != PERTURB_POINTER_PUBLISHED)
+		return;
+	sem_post(&publisher.published);
+	sem_wait(&publisher.go_on);
+}
+
+static void *publisher_main(void *arg)
+{
+	struct fixture *f = arg;
+
+	put_slot(f->map, def_of(2, 0x100, 4, f->region, 0x100));
+	return NULL;
+}
+
+/* It may be storing to what is a logged slot now, and will not mark it. */
+static void a_harvest_of_a_new_log_waits_for_readers(void **state)
+{
+	struct fixture *f = *state;
+	struct reader r = {.map = f->map, .parks = true};
+	pthread_t thread;
+	bool left;
+
+	sem_init(&publisher.published, 0, 0);
+	sem_init(&publisher.go_on, 0, 0);
+	pthread_barrier_init(&r.step, NULL, 2);
+	assert_int_equal(pthread_create(&r.thread, NULL, reader_main, &r), 0);
+	pthread_barrier_wait(&r.step);
+	atomic_store(&perturb_hook, publisher_hook);
+	assert_int_equal(pthread_create(&thread, NULL, publisher_main, f), 0);
+	sem_wait(&publisher.published);
+	pthread_barrier_wait(&r.step);
+	expect_clean(f->dirty);
+	left = atomic_load(&r.left);
+	atomic_store(&perturb_hook, NULL);
+	sem_post(&publisher.go_on);
+	assert_true(left);
+	pthread_join(thread, NULL);
+	pthread_join(r.thread, NULL);
+	pthread_barrier_destroy(&r.step);
+	sem_destroy(&publisher.published);
+	sem_destroy(&publisher.go_on);
 }
 
 /* ---- Writes through older snapshots ------------------------------------- */
@@ -299,6 +348,34 @@ static void a_lease_older_than_the_log(void **state)
 	f->dirty = late;
 }
 
+/*
+ * Taken on a hold from before the log, when others have waited for their readers already: it is
+ * noted when the hold is gone.
+ */
+static void a_lease_by_a_hold_older_than_the_log(void **state)
+{
+	const struct mslot_span span = {
+	    .gpa = PAGES(0x103), .len_bytes = PAGES(1), .access = MSLOT_WRITE};
+	struct fixture *f = *state;
+	struct mslot_lease *write = NULL;
+	struct mslot_hold *hold;
+
+	assert_int_equal(mslot_dirty_destroy(f->dirty), 0);
+	put_slot(f->map, def_of(2, 0x100, 8, f->region, 0x100));
+	hold = hold_now(f->map, "writer");
+	f->dirty = consumer(f->map);
+	expect_clean(f->dirty);
+	assert_int_equal(mslot_lease_take(mslot_hold_snapshot(hold), &span, "device", &write), 0);
+	mslot_hold_put(hold);
+	assert_int_equal(mslot_wait(f->map, generation_of(f->map), -1), 0);
+	/* Here the consumer copies everything, and the device goes on. */
+	for (int i = 0; i < 2; i++)
+		expect_dirty(f->dirty, RUNS({0x103, 1}));
+	mslot_lease_put(write);
+	expect_dirty(f->dirty, RUNS({0x103, 1}));
+	expect_clean(f->dirty);
+}
+
 static void a_final_harvest_waits_for_leases(void **state)
 {
 	struct fixture *f = *state;
@@ -328,9 +405,11 @@ int main(void)
 	    CASE(kvm_calls_wait_for_marks_in_old_bits),
 	    CASE(create_waits_for_readers),
 	    CASE(a_clean_harvest_waits_for_nobody),
+	    CASE(a_harvest_of_a_new_log_waits_for_readers),
 	    CASE(writes_through_an_older_snapshot),
 	    CASE(a_write_lease_is_in_every_harvest_and_one_more),
 	    CASE(a_lease_older_than_the_log),
+	    CASE(a_lease_by_a_hold_older_than_the_log),
 	    CASE(a_final_harvest_waits_for_leases),
 	};
 

@@ -8,6 +8,8 @@
  */
 #include "map_fixture.h"
 
+#include <time.h>
+
 #include <mslot/access.h>
 
 #include "base/alloc.h"
@@ -371,6 +373,28 @@ static void log_off_and_on_begins_anew(void **state)
 }
 
 /* A listener is told when logging begins, also when no flag says so. */
+/* Bitmaps of deleted slots do not pile up until so many descriptors have as many bytes. */
+static void bitmaps_are_given_back_soon(void **state)
+{
+	enum { ROUNDS = 300, PAGES_EACH = 0x20000, ENOUGH = 500 };
+	struct mslot_map *map = make_map(NULL);
+	struct mslot_region *region = make_region(HVA, PAGES_EACH);
+	struct mslot_slot_def def = def_of(1, 0, PAGES_EACH, region, 0);
+	uint64_t before = alloc_live();
+
+	(void)state;
+	def.flags = MSLOT_LOG_DIRTY;
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		put_slot(map, def);
+		drop_slot(map, 1);
+	}
+	/* By the reclaimer; nobody waits, commits or harvests. */
+	for (unsigned int ms = 0; ms < 5000 && alloc_live() > before + ENOUGH; ms++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_true(alloc_live() <= before + ENOUGH);
+	end(map, region);
+}
+
 static void wanted_ranges_log_slots(void **state)
 {
 	struct mslot_region *region;
@@ -414,6 +438,7 @@ int main(void)
 	    cmocka_unit_test(final_names_what_is_taken),
 	    cmocka_unit_test(log_off_and_on_begins_anew),
 	    cmocka_unit_test(wanted_ranges_log_slots),
+	    cmocka_unit_test(bitmaps_are_given_back_soon),
 	};
 
 	return cmocka_run_group_tests_name("logging", tests, NULL, NULL);
