@@ -112,10 +112,8 @@ static void consumer_step(struct world *w)
 		create(w, c);
 }
 
-static void get_step(struct world *w)
+void harvest(struct world *w, unsigned int c)
 {
-	const uint8_t how = in_u8(&w->in);
-	const unsigned int c = 1 + how % (TWIN_CONSUMERS - 1);
 	struct mslot_dirty_batch *batch = NULL;
 	int err;
 
@@ -131,11 +129,9 @@ static void get_step(struct world *w)
 	w->batch[c] = batch;
 	if (!twin_compare_batch(&w->bits, c, batch))
 		fuzz_fail("a harvest");
-	if (how & 0x80) {
-		mslot_dirty_rewind(batch);
-		FUZZ_REQUIRE(mslot_dirty_next(batch, &(struct mslot_dirty_run){0}) ==
-			     (mslot_dirty_pages(batch) > 0));
-	}
+	mslot_dirty_rewind(batch);
+	FUZZ_REQUIRE(mslot_dirty_next(batch, &(struct mslot_dirty_run){0}) ==
+		     (mslot_dirty_pages(batch) > 0));
 }
 
 void end_batch(struct world *w, unsigned int c, bool ack)
@@ -313,7 +309,7 @@ static void step(struct world *w)
 		break;
 	case 3:
 	case 4:
-		get_step(w);
+		harvest(w, 1 + how / 16 % (TWIN_CONSUMERS - 1));
 		break;
 	case 5:
 	case 6:
@@ -334,6 +330,8 @@ static void step(struct world *w)
 	case 11:
 		if (how >= 0x80)
 			inside_step(w);
+		else if (how >= 0x40)
+			shuttle_step(w);
 		else
 			kvm_step(w);
 		break;

@@ -77,9 +77,12 @@ void mark_leases(struct world *w);
 /* ---- Edits and final harvests (fuzz_dirty_edit.c) ----------------------------- */
 
 void edit_step(struct world *w);
+void shuttle_step(struct world *w);
 
 /* ---- Consumers (fuzz_dirty.c) --------------------------------------------------- */
 
+/* If there is this consumer. */
+void harvest(struct world *w, unsigned int c);
 void end_batch(struct world *w, unsigned int c, bool ack);
 
 #endif /* MSLOT_FUZZ_FUZZ_DIRTY_H */

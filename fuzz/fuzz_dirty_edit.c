@@ -210,16 +210,14 @@ static struct mslot_hold *hold_newest(struct world *w)
 }
 
 /* A final harvest waits for holds: only those of late writes are there then. */
-void edit_step(struct world *w)
+static void apply(struct world *w, uint8_t how)
 {
-	const uint8_t how = in_u8(&w->in);
 	struct mslot_final *final = NULL;
 	const struct mslot_commit_options opt = {.final = how & 1 ? &final : NULL};
 	struct mslot_hold *late = NULL;
 	struct naive_outcome want;
 	int err;
 
-	choose_txn(w);
 	for (unsigned int c = 1; how & 1 && c < TWIN_CONSUMERS; c++)
 		end_batch(w, c, how & 8);
 	for (unsigned int i = 0; how & 1 && i < HOLDS; i++)
@@ -245,4 +243,37 @@ void edit_step(struct world *w)
 	forget_put_leases(w);
 	if (want.changed && how & 16)
 		settle(w);
+}
+
+void edit_step(struct world *w)
+{
+	const uint8_t how = in_u8(&w->in);
+
+	choose_txn(w);
+	apply(w, how);
+}
+
+/* Pages leave a scope, a harvest of the others is acknowledged, and they come back. */
+void shuttle_step(struct world *w)
+{
+	const struct naive_slot *slot = some_slot(w, &w->naive);
+	const uint8_t how = in_u8(&w->in);
+	const unsigned int c = 1 + how % (TWIN_CONSUMERS - 1);
+	struct mslot_edit move = {.kind = MSLOT_EDIT_MOVE};
+	uint64_t home;
+
+	if (!slot || slot->flags & MSLOT_GUEST_MEMFD)
+		return;
+	home = slot->gpa;
+	move.def.key = slot->key;
+	move.def.gpa = home + in_u8(&w->in) * w->page;
+	if (slot->key.id >= w->naive.opt.max_user_slots)
+		move.edit_flags = MSLOT_EDIT_PRIVATE;
+	w->txn.n = 1;
+	w->txn.edits[0] = move;
+	apply(w, 0);
+	harvest(w, c);
+	end_batch(w, c, how & 0x80);
+	w->txn.edits[0].def.gpa = home;
+	apply(w, 0);
 }
