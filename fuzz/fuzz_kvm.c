@@ -204,6 +204,16 @@ static uint64_t some_number(struct world *w, uint64_t base, uint32_t range)
 	return how < 0xf4 ? base + how % range * PAGE : odd_number(w);
 }
 
+/* Mostly short; else with a log of several words, or of more than 512 pages. */
+static uint64_t some_size(struct world *w)
+{
+	const uint8_t how = in_u8(&w->in);
+
+	if (how >= 0xf4)
+		return odd_number(w);
+	return how < 0xd0 ? (1 + how % 6u) * PAGE : (60 + (how - 0xd0u) * UINT64_C(20)) * PAGE;
+}
+
 static uint32_t some_slot_number(struct world *w)
 {
 	const uint8_t how = in_u8(&w->in);
@@ -284,7 +294,7 @@ static void choose_request(struct world *w, struct request *r)
 		e->slot = some_slot_number(w);
 		e->flags = how >> 2 & 3u;
 		e->guest_phys_addr = some_number(w, 0, 48);
-		e->memory_size = some_number(w, PAGE, 6);
+		e->memory_size = some_size(w);
 		e->userspace_addr = some_number(w, UINT64_C(1) << 32, 24);
 	}
 	if (how >= 0xe0)
