@@ -186,7 +186,7 @@ static void kvm_result(struct world *w, const struct log_call *call, const struc
 		twin_kvm_cleared(&w->bits, s, call->of.first_page, call->of.num_pages, call->words);
 		return;
 	}
-	words = calloc((size_t)(slot->npages + 63) / 64, sizeof(*words));
+	words = calloc((size_t)slot->npages / 64 + 1, sizeof(*words));
 	if (!words)
 		abort();
 	log_copy(call, slot, words);

@@ -41,7 +41,7 @@ static void enable(struct input *in, struct mslot_map *map, struct naive_dirty *
 static void compare_get(const struct log_call *call, const struct log_slot *slot,
 			struct naive_dirty *dirty)
 {
-	const size_t words = (size_t)(slot->npages + 63) / 64;
+	const size_t words = (size_t)slot->npages / 64 + 1;
 	uint64_t *mine = calloc(words, sizeof(*mine)), *theirs = calloc(words, sizeof(*theirs));
 	const struct kvm_dirty_log log = {.slot = slot->number, .dirty_bitmap = theirs};
 
