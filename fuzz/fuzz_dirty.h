@@ -31,7 +31,8 @@ struct leased {
 	bool put;           /* but the twin is not told yet */
 	bool write, newest; /* taken from the newest snapshot */
 	uint32_t space;
-	uint64_t gpa; /* of the first page */
+	uint64_t gpa;         /* of the first page */
+	uint64_t last_number; /* when it was taken */
 	size_t npages;
 	struct leased_page pages[LEASE_PAGES + 1];
 };

@@ -247,6 +247,7 @@ static void take_lease(struct world *w, struct leased *l, const struct view *v)
 	}
 	l->write = span.access & MSLOT_WRITE;
 	l->newest = !v->past;
+	l->last_number = w->bits.last_number;
 	l->space = span.space;
 	l->gpa = span.gpa & ~(w->page - 1);
 	l->npages = (size_t)((span.gpa + span.len_bytes - 1) / w->page - l->gpa / w->page + 1);
@@ -276,7 +277,7 @@ static void mark_leased(struct world *w, const struct leased *l, size_t i, size_
 {
 	const struct naive_slot *slot = &w->naive.slots[s];
 	const struct leased_page *page = &l->pages[i];
-	uint64_t at, gpa;
+	uint64_t at, gpa, number;
 	bool same, there;
 
 	if (slot->region != page->region || page->offset < slot->offset ||
@@ -286,7 +287,9 @@ static void mark_leased(struct world *w, const struct leased *l, size_t i, size_
 	gpa = slot->gpa + at * w->page;
 	same = page->number && w->bits.pages[s][at].number == page->number;
 	there = l->newest && slot->key.space == l->space && gpa == l->gpa + i * w->page;
-	if (same || (there && w->bits.pages[s][at].number <= w->settled))
+	/* What another slot logged there before is an alias of what was addressed. */
+	number = w->bits.pages[s][at].number;
+	if (same || (there && number > l->last_number && number <= w->settled))
 		twin_mark(&w->bits, s, at, 1);
 	else
 		twin_may(&w->bits, s, at);
