@@ -54,7 +54,7 @@ static int open_slot(struct logged *l)
 {
 	struct mslot_region_options opt = {.len_bytes = LEN_BYTES, .fd = -1};
 	struct mslot_slot_def def = {.len_bytes = LEN_BYTES};
-	struct mslot_txn *txn;
+	struct mslot_txn *txn = NULL;
 	int ret;
 
 	l->host = dirty_host(LEN_BYTES, l->why);
@@ -123,7 +123,7 @@ static int harvest_all(struct logged *l)
 static int measure(struct logged *l, size_t consumers)
 {
 	const int64_t before = resident_bytes();
-	struct mslot_map_stats stats;
+	struct mslot_map_stats stats = {0};
 	int ret = 0;
 
 	for (; l->ndirty < consumers && ret == 0; l->ndirty += ret == 0)
@@ -151,10 +151,10 @@ static void put_rows(const struct bench_group *g, const struct logged *l, struct
 		     bool resident)
 {
 	/* One bit a page, to whom the others are compared. */
-	const double bitmap = (double)(LEN_BYTES / DIRTY_PAGE / 8 / GIB);
+	const double bitmap = (double)LEN_BYTES / (double)DIRTY_PAGE / 8 / (double)GIB;
 
 	if (!resident)
-		put(g, row, "mslot", (double)(l->bytes / GIB));
+		put(g, row, "mslot", (double)l->bytes / (double)GIB);
 	else if (l->resident >= 0)
 		put(g, row, "mslot", (double)l->resident / (double)GIB);
 	else

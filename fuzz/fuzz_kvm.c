@@ -5,7 +5,8 @@
  * The twin checks a request in the order that mslot/kvm.h gives and turns it into at most
  * one edit; the final map is judged by the naive transaction. Lists come in memory that
  * ends where list_bytes says. After an error the map is as before and failed_entry names
- * the entry to blame.
+ * the entry to blame. Between them pages are written, and the calls of the dirty log compared
+ * with a bool a page (fuzz_kvm_log.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "../tests/model/txn_twin.h"
 #include "base/alloc.h"
 #include "fuzz.h"
+#include "fuzz_kvm_log.h"
 #include "map/writer.h"
 
 #define MAX_CALLS 64u
@@ -40,6 +42,7 @@ struct world {
 	struct mslot_map *map;
 	struct naive_region region; /* all host addresses */
 	struct naive_map naive, next;
+	struct naive_dirty dirty;
 	struct request req[MAX_ENTRIES];
 	struct mslot_edit edits[MAX_ENTRIES];
 	uint32_t entry_of_edit[MAX_ENTRIES];
@@ -201,6 +204,16 @@ static uint64_t some_number(struct world *w, uint64_t base, uint32_t range)
 	return how < 0xf4 ? base + how % range * PAGE : odd_number(w);
 }
 
+/* Mostly short; else with a log of several words, or of more than 512 pages. */
+static uint64_t some_size(struct world *w)
+{
+	const uint8_t how = in_u8(&w->in);
+
+	if (how >= 0xf4)
+		return odd_number(w);
+	return how < 0xd0 ? (1 + how % 6u) * PAGE : (60 + (how - 0xd0u) * UINT64_C(20)) * PAGE;
+}
+
 static uint32_t some_slot_number(struct world *w)
 {
 	const uint8_t how = in_u8(&w->in);
@@ -281,7 +294,7 @@ static void choose_request(struct world *w, struct request *r)
 		e->slot = some_slot_number(w);
 		e->flags = how >> 2 & 3u;
 		e->guest_phys_addr = some_number(w, 0, 48);
-		e->memory_size = some_number(w, PAGE, 6);
+		e->memory_size = some_size(w);
 		e->userspace_addr = some_number(w, UINT64_C(1) << 32, 24);
 	}
 	if (how >= 0xe0)
@@ -316,6 +329,23 @@ static int call_single(struct world *w, const struct request *r, uint32_t memfd,
 		      : mslot_kvm_set_user_memory_region(w->map, &one);
 }
 
+static void tell_dirty(struct world *w, const struct mslot_edit *edit)
+{
+	const struct naive_slot *slot = naive_find_id(&w->naive, edit->def.key);
+	struct kvm_userspace_memory_region region = {.slot = edit->def.key.space << 16 |
+							     edit->def.key.id};
+
+	if (slot) {
+		region.flags = slot->flags;
+		region.guest_phys_addr = slot->gpa;
+		region.memory_size = slot->len;
+		/* So long that nobody asks for its log. */
+		if (slot->len / PAGE > KVM_LOG_MAX_PAGES)
+			region.flags &= ~MSLOT_LOG_DIRTY;
+	}
+	ndirty_region(&w->dirty, &region);
+}
+
 /* The twin accepts what naive_commit() does not know: a slot with guest_memfd. */
 static void accept(struct world *w, const struct naive_outcome *want, bool memfd)
 {
@@ -326,6 +356,8 @@ static void accept(struct world *w, const struct naive_outcome *want, bool memfd
 		    w->next.slots[i].key.space == w->edits[0].def.key.space)
 			w->next.slots[i].flags = MSLOT_GUEST_MEMFD;
 	naive_copy(&w->naive, &w->next);
+	for (size_t i = 0; i < w->nedits; i++)
+		tell_dirty(w, &w->edits[i]);
 }
 
 static void do_single(struct world *w)
@@ -446,7 +478,9 @@ static void step(struct world *w)
 		FUZZ_REQUIRE(mslot_wait(w->map, w->naive.generation, -1) == 0);
 		snap = mslot_enter(w->map);
 	}
-	if (how & 1)
+	if ((how & 7) == 7)
+		kvm_log_step(&w->in, w->map, &w->dirty, w->inside);
+	else if (how & 1)
 		do_single(w);
 	else
 		do_list(w);
@@ -480,11 +514,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.region = (struct naive_region){map_kvm_region(w.map), 0, UINT64_MAX, true, false};
 	naive_init(&w.naive, &opt, &w.region, 1);
 	naive_init(&w.next, &opt, &w.region, 1);
+	ndirty_init(&w.dirty, opt.nspaces, opt.max_user_slots);
 	for (unsigned int i = 0; i < MAX_CALLS && w.in.left; i++)
 		step(&w);
 	FUZZ_REQUIRE(mslot_map_destroy(w.map) == 0);
 	FUZZ_REQUIRE(alloc_live() == live);
 	naive_fini(&w.naive);
 	naive_fini(&w.next);
+	ndirty_fini(&w.dirty);
 	return 0;
 }

@@ -46,7 +46,7 @@ static int put_slot(struct world *w)
 	const struct mslot_region_options opt = {
 	    .hva = w->host, .len_bytes = w->len_bytes, .fd = -1};
 	struct mslot_slot_def def = {.key = key, .len_bytes = w->len_bytes};
-	struct mslot_txn *txn;
+	struct mslot_txn *txn = NULL;
 	int ret = mslot_region_create(&opt, &w->region);
 
 	if (ret == 0)

@@ -2,7 +2,10 @@
 /*
  * mslot/dirty.h - which pages were written: marking, consumers, harvests, rings.
  *
- * Logging is on for slots with MSLOT_LOG_DIRTY and for slots in the ranges of a consumer.
+ * Logging is on for slots with MSLOT_LOG_DIRTY and for slots in the ranges of a consumer:
+ * from mslot_wait() for the commit on that made them so, since sections and leases of before
+ * may still write unmarked (mslot_dirty_create() and KVM's call that switches it
+ * on wait themselves).
  * Every write path of the library marks the pages it stored to; whoever writes through host
  * addresses marks them too (mslot_mark_dirty(), mslot_write_begin()) or holds a write lease.
  *

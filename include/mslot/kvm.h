@@ -137,8 +137,8 @@ MSLOT_API int mslot_kvm_enable_cap(struct mslot_map *map, const struct kvm_enabl
  * The counterpart of KVM_GET_DIRTY_LOG. The bits returned are cleared, except with manual
  * protect.
  * Returns 0, -ENXIO the map has rings and no bitmap, -EINVAL space or id out of range, -ENOENT
- *   no such slot or it has no MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM; nothing is
- *   lost then. Before all of these -EDEADLK inside a read section, in a listener callback or in
+ *   no such slot or it has no MSLOT_LOG_DIRTY, -EFAULT no dirty_bitmap, -ENOMEM. Nothing
+ *   is lost then. Before all of these -EDEADLK inside a read section, in a listener callback or in
  *   a release callback.
  * Context: any thread; waits for read sections if anything is to be cleared, so that the
  *   caller may copy the pages right after. Harvests of one map take turns.

@@ -147,13 +147,16 @@ static struct mslot_lease *pop_many(uint32_t n)
 	return chain;
 }
 
-/* The head becomes active last and ends first: while it is active its chain can be read. */
-static struct mslot_lease *take_many(const struct origin *from, uint32_t n, const char *tag)
+/*
+ * Over slots, of which `slot` is the first. The head becomes active last and ends first: while
+ * it is active its chain can be read.
+ */
+static struct mslot_lease *take_many(const struct origin *from, const struct mslot_slot *slot,
+				     uint32_t n, const char *tag)
 {
 	uint64_t gpa = from->span->gpa, left = from->span->len_bytes;
 	struct iovec *iov = mem_alloc(n * sizeof(*iov));
 	struct mslot_lease *head = iov ? pop_many(n) : NULL, *rec = head;
-	const struct mslot_slot *slot = NULL;
 	uint32_t i;
 
 	if (!head) {
@@ -208,7 +211,8 @@ int mslot_lease_take(const struct mslot_snapshot *snap, const struct mslot_span 
 			return n;
 	}
 	from.since_ns = lease_now_ns();
-	lease = n == 1 ? take_one(&from, slot, &first, tag) : take_many(&from, (uint32_t)n, tag);
+	lease =
+	    n == 1 ? take_one(&from, slot, &first, tag) : take_many(&from, slot, (uint32_t)n, tag);
 	if (!lease)
 		return -ENOMEM;
 	/*

@@ -586,6 +586,13 @@ const struct op ops[] = {
      true, false, 0},
     {"dirty_create beside another", "mslot_dirty_create", prepare_consumers, run_dirty_create,
      finish_consumers, 1, false, false, 0},
+    {"dirty_create over many slots", "mslot_dirty_create", prepare_consumers, run_dirty_create_wide,
+     finish_dirty_wide, 0, true, true, 0},
+    /* The others log a part of it. */
+    {"dirty_create over many more", "mslot_dirty_create", prepare_consumers, run_dirty_create_wide,
+     finish_dirty_wide, 2, true, true, 0},
+    {"dirty_destroy over many slots", "mslot_dirty_destroy", prepare_dirty_wide, run_dirty_destroy,
+     finish_consumers, 0, true, true, 0},
     {"dirty_destroy", "mslot_dirty_destroy", prepare_dirty_destroy, run_dirty_destroy,
      finish_consumers, 1, true, false, 0},
     {"dirty_get", "mslot_dirty_get", prepare_dirty_get, run_dirty_get, finish_dirty_get, 1, false,
@@ -602,6 +609,12 @@ const struct op ops[] = {
      false, true, 0},
     {"commit: final harvest", "mslot_txn_commit", prepare_final, run_final, finish_final, 0, true,
      false, 0},
+    {"commit: final harvest of many", "mslot_txn_commit", prepare_final_many, run_final,
+     finish_final_many, 32, true, true, 0},
+    {"commit: many logs begin", "mslot_txn_commit", prepare_log_many, run_commit, finish_log_many,
+     32, true, true, 0},
+    {"commit: merge of logged slots", "mslot_txn_commit", prepare_merge_logged, run_commit,
+     finish_merge_logged, 0, true, true, 0},
 };
 
 const size_t nops = sizeof(ops) / sizeof(*ops);

@@ -41,31 +41,11 @@ struct dirty_world {
 
 static struct {
 	uint64_t commits, refused, marks, gets, acks, nacks, kvm_gets, clears, finals, final_ranges;
-	uint64_t reported, creates;
+	uint64_t creates;
 } done;
 
 struct twin_tally tally; /* of txn_compare.c, which prints transactions here */
-static uint64_t bitmap[MAX_SLOT_PAGES / 64];
-
-static bool compare_bits(const struct dirty_world *w, unsigned int c, size_t s, const char *what)
-{
-	const struct naive_slot *slot = &w->naive.slots[s];
-
-	for (uint64_t i = 0; i < twin_npages(&w->naive, slot); i++) {
-		const struct twin_page *page = &w->bits.pages[s][i];
-		bool bit = bitmap[i / 64] >> i % 64 & 1;
-		bool in = twin_in_scope(&w->bits, c, slot, i);
-
-		done.reported += bit;
-		if ((bit && !(in && (page->may | page->batch) >> c & 1)) ||
-		    (!bit && in && (page->must | page->batch) >> c & 1))
-			return twin_fail("%s: consumer %u, page %" PRIu64
-					 " of %u:%u is %d; must %x, may %x, batch %x, scope %d\n",
-					 what, c, i, slot->key.space, slot->key.id, bit, page->must,
-					 page->may, page->batch, in);
-	}
-	return true;
-}
+static uint64_t bitmap[MAX_SLOT_PAGES / 64], reported;
 
 /* ---- Consumers ---------------------------------------------------------- */
 
@@ -107,70 +87,6 @@ static bool create_or_destroy(struct dirty_world *w)
 	return true;
 }
 
-/* The runs of a batch, as the bits of one slot; they must rise and not touch. */
-static bool read_runs(const struct dirty_world *w, struct mslot_dirty_batch *batch, size_t s,
-		      struct mslot_dirty_run *run, bool *more)
-{
-	const struct naive_slot *slot = &w->naive.slots[s];
-	uint64_t last = UINT64_MAX, first, end;
-
-	memset(bitmap, 0, sizeof(bitmap));
-	for (; *more && run->key.space == slot->key.space && run->key.id == slot->key.id;
-	     *more = mslot_dirty_next(batch, run)) {
-		first = (run->gpa - slot->gpa) / w->page;
-		end = first + run->len_bytes / w->page;
-		if (run->gpa < slot->gpa || run->gpa + run->len_bytes > slot->gpa + slot->len ||
-		    first == last || (last != UINT64_MAX && first < last))
-			return twin_fail("run at %#" PRIx64 "\n", run->gpa);
-		for (last = end; first < end; first++)
-			bitmap[first / 64] |= UINT64_C(1) << first % 64;
-	}
-	return true;
-}
-
-static bool compare_batch(struct dirty_world *w, unsigned int c)
-{
-	struct mslot_dirty_batch *batch = w->batch[c];
-	static uint64_t same[MAX_SLOT_PAGES / 64];
-	uint64_t counted = done.reported;
-	struct mslot_dirty_run run;
-	bool more = mslot_dirty_next(batch, &run), in;
-
-	for (size_t s = 0; s < w->naive.n; s++) {
-		const struct naive_slot *slot = &w->naive.slots[s];
-
-		if (!read_runs(w, batch, s, &run, &more) || !compare_bits(w, c, s, "get"))
-			return false;
-		memset(same, 0, sizeof(same));
-		if (twin_logged(&w->bits, slot) &&
-		    (mslot_dirty_bitmap(batch, slot->key, same, sizeof(same)) < 0 ||
-		     memcmp(same, bitmap, sizeof(same))))
-			return twin_fail("runs and bitmap differ\n");
-		for (uint64_t i = 0; i < twin_npages(&w->naive, slot); i++) {
-			struct twin_page *page = &w->bits.pages[s][i];
-			uint8_t bit = (uint8_t)(1u << c);
-
-			in = twin_in_scope(&w->bits, c, slot, i);
-			if (in) {
-				page->must &= (uint8_t)~bit;
-				page->may &= (uint8_t)~bit;
-				page->pending = false;
-			} else {
-				/* It waits in the set. */
-				page->must |= page->batch & bit;
-				page->may |= page->batch & bit;
-			}
-			page->batch &= (uint8_t)~bit;
-			page->batch |= bitmap[i / 64] >> i % 64 & 1 ? bit : 0;
-			page->in_batch &= (uint8_t)~bit;
-			page->in_batch |= in ? bit : 0;
-		}
-	}
-	if (more || mslot_dirty_pages(batch) != done.reported - counted)
-		return twin_fail("runs beyond, or another number of pages\n");
-	return true;
-}
-
 static bool get(struct dirty_world *w)
 {
 	unsigned int c = (unsigned int)rng_range(&w->rng, 1, TWIN_CONSUMERS - 1);
@@ -180,13 +96,12 @@ static bool get(struct dirty_world *w)
 	if (mslot_dirty_get(w->dirty[c], &w->batch[c]))
 		return twin_fail("mslot_dirty_get\n");
 	done.gets++;
-	return compare_batch(w, c);
+	return twin_compare_batch(&w->bits, c, w->batch[c]);
 }
 
 static bool end_batch(struct dirty_world *w, unsigned int c)
 {
 	bool ack = rng_chance(&w->rng, 60);
-	uint8_t bit = (uint8_t)(1u << c);
 
 	if (!w->batch[c])
 		return true;
@@ -197,14 +112,7 @@ static bool end_batch(struct dirty_world *w, unsigned int c)
 	w->batch[c] = NULL;
 	done.acks += ack;
 	done.nacks += !ack;
-	for (size_t s = 0; s < w->naive.n; s++)
-		for (uint64_t i = 0; i < twin_npages(&w->naive, &w->naive.slots[s]); i++) {
-			struct twin_page *page = &w->bits.pages[s][i];
-
-			if (ack && page->in_batch & bit)
-				page->batch &= (uint8_t)~bit;
-			page->in_batch &= (uint8_t)~bit;
-		}
+	twin_batch_ends(&w->bits, c, ack);
 	return true;
 }
 
@@ -234,16 +142,7 @@ static bool kvm_clear(struct dirty_world *w, size_t s, uint32_t number)
 	done.clears++;
 	if (mslot_kvm_clear_dirty_log(w->map, &log))
 		return twin_fail("mslot_kvm_clear_dirty_log\n");
-	for (uint64_t i = 0; i < npages; i++) {
-		struct twin_page *page = &w->bits.pages[s][i];
-		uint64_t at = i - log.first_page;
-
-		page->pending = false;
-		if (i < log.first_page || !(bitmap[at / 64] >> at % 64 & 1))
-			continue;
-		page->must &= 0xfe;
-		page->may &= 0xfe;
-	}
+	twin_kvm_cleared(&w->bits, s, log.first_page, log.num_pages, bitmap);
 	return true;
 }
 
@@ -255,15 +154,10 @@ static bool kvm_get(struct dirty_world *w, size_t s, uint32_t number)
 	done.kvm_gets++;
 	if (mslot_kvm_get_dirty_log(w->map, &log))
 		return twin_fail("mslot_kvm_get_dirty_log\n");
-	if (!compare_bits(w, 0, s, "kvm get"))
+	if (!twin_compare_bits(&w->bits, 0, s, bitmap, "kvm get"))
 		return false;
-	for (uint64_t i = 0; i < twin_npages(&w->naive, &w->naive.slots[s]) && !w->manual; i++) {
-		struct twin_page *page = &w->bits.pages[s][i];
-
-		page->pending = false;
-		page->must &= 0xfe;
-		page->may &= 0xfe;
-	}
+	if (!w->manual)
+		twin_kvm_got(&w->bits, s);
 	return true;
 }
 
@@ -394,6 +288,7 @@ static bool world_end(struct dirty_world *w)
 	for (size_t i = 0; i < NREGIONS; i++)
 		mslot_region_put(w->regions[i].handle);
 	good = good && !mslot_map_destroy(w->map);
+	reported += w->bits.reported;
 	twin_bits_fini(&w->bits);
 	naive_fini(&w->naive);
 	naive_fini(&w->next);
@@ -443,8 +338,7 @@ static bool covered(uint64_t steps)
 {
 	return steps < 10000 ||
 	       (done.commits && done.marks && done.gets && done.acks && done.nacks &&
-		done.kvm_gets && done.clears && done.final_ranges && done.reported &&
-		done.creates) ||
+		done.kvm_gets && done.clears && done.final_ranges && reported && done.creates) ||
 	       twin_fail("some case never occurred\n");
 }
 
@@ -465,7 +359,6 @@ int main(int argc, char **argv)
 	       " nacks; KVM %" PRIu64 " gets, %" PRIu64 " clears; %" PRIu64
 	       " final harvests of %" PRIu64 " ranges; %" PRIu64 " pages reported\n",
 	       steps, done.commits, done.refused, done.marks, done.creates, done.gets, done.acks,
-	       done.nacks, done.kvm_gets, done.clears, done.finals, done.final_ranges,
-	       done.reported);
+	       done.nacks, done.kvm_gets, done.clears, done.finals, done.final_ranges, reported);
 	return EXIT_SUCCESS;
 }

@@ -122,7 +122,7 @@ static size_t collect(struct stress_thread *self)
 
 static void visit(const struct dirty_slot *slot)
 {
-	uint64_t bitmap[DIRTY_PAGES / 64];
+	uint64_t bitmap[DIRTY_PAGES / 64] = {0};
 	struct kvm_dirty_log get = {.slot = slot->id, .dirty_bitmap = bitmap};
 	uint32_t i, page, w;
 

@@ -97,10 +97,13 @@ static void step_in_step(struct rng *rng, struct twin *t)
 					   : (t->n - first) / BITMAP_WORD_BITS * BITMAP_WORD_BITS;
 	uint64_t bytes = bitmap_words(len) * 8, way = rng_below(rng, 4), i;
 	char *room = calloc(1, bytes + 9);
-	log_any_word *map = (void *)(room + 1);
-	uint8_t *was = (uint8_t *)room + 1;
+	log_any_word *map;
+	uint8_t *was;
 
-	assert_true(room && log_bits_in_step(t->n, first, len));
+	assert_non_null(room);
+	map = (void *)(room + 1);
+	was = (uint8_t *)room + 1;
+	assert_true(log_bits_in_step(t->n, first, len));
 	assert_false(log_bits_in_step(t->n, 1, t->n));
 	for (i = 0; i < bytes; i++)
 		was[i] = rng_chance(rng, 30) ? (uint8_t)rng_next(rng) : 0;

@@ -82,14 +82,53 @@ void twin_mark(struct twin_bits *b, size_t slot, uint64_t first, uint64_t n)
 	if (!twin_logged(b, s))
 		return;
 	for (uint64_t i = first; i < first + n; i++) {
-		struct twin_page *page = &b->pages[slot][i];
-
-		page->pending = true;
-		for (unsigned int c = 0; c < TWIN_CONSUMERS; c++) {
-			page->may |= (uint8_t)(b->scope[c].exists << c);
-			page->must |= (uint8_t)(twin_in_scope(b, c, s, i) << c);
-		}
+		twin_may(b, slot, i);
+		for (unsigned int c = 0; c < TWIN_CONSUMERS; c++)
+			b->pages[slot][i].must |= (uint8_t)(twin_in_scope(b, c, s, i) << c);
 	}
+}
+
+void twin_may(struct twin_bits *b, size_t slot, uint64_t page)
+{
+	b->pages[slot][page].pending = true;
+	for (unsigned int c = 0; c < TWIN_CONSUMERS; c++)
+		b->pages[slot][page].may |= (uint8_t)(b->scope[c].exists << c);
+}
+
+void twin_mark_number(struct twin_bits *b, uint64_t number)
+{
+	for (size_t s = 0; number && s < b->map->n; s++)
+		for (uint64_t i = 0; i < twin_npages(b->map, &b->map->slots[s]); i++)
+			if (b->pages[s][i].number == number)
+				twin_mark(b, s, i, 1);
+}
+
+void twin_past_init(struct twin_past *past, const struct twin_bits *b)
+{
+	const struct naive_map *map = b->map;
+
+	naive_init(&past->map, &map->opt, map->regions, map->nregions);
+	naive_copy(&past->map, map);
+	past->numbers = calloc(map->n + 1, sizeof(*past->numbers));
+	if (!past->numbers)
+		abort();
+	for (size_t s = 0; s < map->n; s++) {
+		uint64_t npages = twin_npages(map, &map->slots[s]);
+
+		past->numbers[s] = calloc((size_t)npages, sizeof(**past->numbers));
+		if (!past->numbers[s])
+			abort();
+		for (uint64_t i = 0; i < npages; i++)
+			past->numbers[s][i] = b->pages[s][i].number;
+	}
+}
+
+void twin_past_fini(struct twin_past *past)
+{
+	for (size_t s = 0; s < past->map.n; s++)
+		free(past->numbers[s]);
+	free(past->numbers);
+	naive_fini(&past->map);
 }
 
 /* Bits that a page begins with for a consumer that has begun to look at its slot. */
@@ -113,8 +152,11 @@ void twin_consumer_begins(struct twin_bits *b, unsigned int c)
 
 			/* Also elsewhere: a neighbour that it looks at may share the extent. */
 			page->may |= (uint8_t)(page->pending << c);
-			if (twin_wants(b, c, slot))
-				begin_page(b, c, slot, i, page);
+			if (!twin_wants(b, c, slot))
+				continue;
+			begin_page(b, c, slot, i, page);
+			if (!page->number)
+				page->number = ++b->last_number;
 		}
 	}
 }
@@ -220,10 +262,14 @@ static struct twin_page *follow_slot(struct twin_bits *b, const struct naive_slo
 	for (size_t i = 0; i < b->map->n && !none; i++)
 		if (same ? &b->map->slots[i] == was : names(edit, b->map->slots[i].key))
 			inherit(b, i, slot, pages, inherited);
-	for (uint64_t i = 0; i < npages; i++)
+	for (uint64_t i = 0; i < npages; i++) {
+		if (inherited[i])
+			continue;
+		pages[i].number = ++b->last_number;
 		for (unsigned int c = 0; c < TWIN_CONSUMERS; c++)
-			if (!inherited[i] && twin_wants(b, c, slot))
+			if (twin_wants(b, c, slot))
 				begin_page(b, c, slot, i, &pages[i]);
+	}
 	return pages;
 }
 
