@@ -13,17 +13,13 @@
 #include "base/page.h"
 #include "log/extent.h"
 
-/* The part of a piece in [first, end); npages 0 if there is none. */
+/* The part of a piece in [first, end), of which there is one. */
 static struct log_piece clip(const struct log_piece *piece, uint64_t first, uint64_t end)
 {
 	uint64_t low = u64_max(piece->first, first);
 	uint64_t high = u64_min(piece->first + piece->npages, end);
 
-	return (struct log_piece){
-	    .first = low,
-	    .npages = high > low ? high - low : 0,
-	    .extent = piece->extent,
-	};
+	return (struct log_piece){.first = low, .npages = high - low, .extent = piece->extent};
 }
 
 static int compare_pieces(const void *a, const void *b)
@@ -33,30 +29,44 @@ static int compare_pieces(const void *a, const void *b)
 	return (x->first > y->first) - (x->first < y->first);
 }
 
+/*
+ * What of a view's pieces lies in [first, end), to `list`, or only counted where that is NULL.
+ * Found by bisection: a slot of many pieces may be split into many parts.
+ */
+static uint32_t clip_view(const struct log_view *view, uint64_t first, uint64_t end,
+			  struct log_piece *list)
+{
+	const struct log_piece *piece, *last = view->pieces + view->npieces;
+	uint32_t n = 0;
+
+	if (end <= view->first || first >= view->first + view->npages)
+		return 0;
+	piece = log_view_piece(view, u64_max(first, view->first));
+	for (; piece < last && piece->first < end; piece++, n++)
+		if (list)
+			list[n] = clip(piece, first, end);
+	return n;
+}
+
 /* Pieces of the old views that lie in [first, end), sorted. *out is NULL when there are none. */
 static int list_old(uint64_t first, uint64_t end, const struct log_view *const *old, uint32_t nold,
 		    struct log_piece **out, uint32_t *n)
 {
-	struct log_piece *list, piece;
+	struct log_piece *list;
 	uint64_t room = 0;
-	uint32_t i, j;
+	uint32_t i;
 
 	*out = NULL;
 	*n = 0;
 	for (i = 0; i < nold; i++)
-		room += old[i]->npieces;
+		room += clip_view(old[i], first, end, NULL);
 	if (room == 0)
 		return 0;
 	list = mem_alloc(room * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
-	for (i = 0; i < nold; i++) {
-		for (j = 0; j < old[i]->npieces; j++) {
-			piece = clip(&old[i]->pieces[j], first, end);
-			if (piece.npages)
-				list[(*n)++] = piece;
-		}
-	}
+	for (i = 0; i < nold; i++)
+		*n += clip_view(old[i], first, end, list + *n);
 	qsort(list, *n, sizeof(*list), compare_pieces);
 	*out = list;
 	return 0;
