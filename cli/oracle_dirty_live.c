@@ -227,7 +227,9 @@ int oracle_dirty_live(struct verdict *v, const struct dirty_live *o, struct prog
 	if (status == CLI_OK)
 		status =
 		    o->ask != NULL ? ask_again(&run, v, o->ask) : ask_random(&run, v, o, progress);
-	if (close_record(&run, o->record) != CLI_OK || end_vm(&run) != CLI_OK)
+	if (close_record(&run, o->record) != CLI_OK)
+		status = CLI_FAILED;
+	if (end_vm(&run) != CLI_OK)
 		status = CLI_FAILED;
 	close(run.kvm);
 	return status;

@@ -534,7 +534,7 @@ static void choose_commit(struct world *w, struct mslot_commit_options *opt)
 	if (how & 4)
 		w->veto = vetoes[how >> 3 & 3u];
 	if (how >= 0xfe)
-		opt->flags |= 4u << in_below(&w->in, 30);
+		opt->flags |= (MSLOT_COMMIT_EXCLUSIVE << 1) << in_below(&w->in, 28);
 }
 
 /* ---- After a transaction --------------------------------------------------------- */

@@ -188,7 +188,8 @@ static void choose_commit(struct world *w, struct mslot_commit_options *opt, boo
 		opt->generation = w->naive.generation - rng_chance(&w->rng, 30);
 	}
 	if (rng_chance(&w->rng, 1))
-		opt->flags |= 4u << rng_below(&w->rng, 30);
+		/* Known to nobody; the one below waits, which a commit in a section may not. */
+		opt->flags |= (MSLOT_COMMIT_EXCLUSIVE << 1) << rng_below(&w->rng, 28);
 }
 
 static void arm_veto(struct world *w, struct naive_outcome *want)
