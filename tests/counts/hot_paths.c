@@ -63,7 +63,6 @@ struct world {
 	struct mslot_hint hint;
 	void *host; /* of run_dirty() */
 	struct mslot_dirty *dirty;
-	uint64_t *bitmap; /* of KVM's calls */
 	uint64_t gpa[LOOKUPS], hva[LOOKUPS], miss[LOOKUPS], inside[LOOKUPS];
 	struct mslot_key key[LOOKUPS];
 };
@@ -561,7 +560,8 @@ static uint64_t harvest(struct world *w, size_t n)
  */
 static uint64_t log_keep(struct world *w, size_t n)
 {
-	const struct kvm_dirty_log log = {.dirty_bitmap = w->bitmap};
+	static uint64_t bitmap[LOGGED_BYTES / PAGE / 64];
+	const struct kvm_dirty_log log = {.dirty_bitmap = bitmap};
 	size_t k;
 
 	for (k = 0; k < n; k++)
@@ -573,19 +573,13 @@ static uint64_t log_keep(struct world *w, size_t n)
 /* KVM's log of the slot too, which get does not clear. */
 static void log_for_kvm(struct world *w)
 {
-	const struct kvm_enable_cap cap = {
-	    .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
-	    .args = {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE},
-	};
+	const struct kvm_enable_cap manual = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+					      .args = {1}};
 	struct mslot_txn *txn = begin(w);
-	int err = mslot_kvm_enable_cap(w->map, &cap);
 
-	if (err)
-		die("mslot_kvm_enable_cap", err);
+	if (mslot_kvm_enable_cap(w->map, &manual))
+		die("mslot_kvm_enable_cap", -EINVAL);
 	commit(txn, mslot_txn_set_flags(txn, (struct mslot_key){0, 0}, MSLOT_LOG_DIRTY));
-	w->bitmap = calloc(1, LOGGED_BYTES / PAGE / 8);
-	if (!w->bitmap)
-		die("calloc", -ENOMEM);
 }
 
 /* One page in a hundred, in every part of the slot. */
@@ -655,7 +649,6 @@ static void run_dirty(struct world *w)
 	run("log-keep-clean", "scalar", "write", log_keep, w, 1);
 	mark_some(w);
 	run("log-keep-dirty", "scalar", "write", log_keep, w, 1);
-	free(w->bitmap);
 	err = mslot_dirty_destroy(w->dirty);
 	if (!err)
 		err = mslot_map_destroy(w->map);
