@@ -74,33 +74,6 @@ void log_bits_set_range(struct log_bits *bits, uint64_t first, uint64_t n)
 	}
 }
 
-void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n)
-{
-	uint64_t end = first + n, chunk, from, to, next;
-	uint64_t last = chunks_of(end);
-	uint64_t *word;
-
-	if (n == 0)
-		return;
-	if (n == bits->npages) {
-		log_bits_clear_all(bits);
-		return;
-	}
-	for (chunk = next_chunk(bits, first / LOG_CHUNK_PAGES, last); chunk < last;
-	     chunk = next_chunk(bits, chunk + 1, last)) {
-		from = u64_max(first, chunk * LOG_CHUNK_PAGES);
-		to = u64_min(end, (chunk + 1) * LOG_CHUNK_PAGES);
-		for (; from < to; from = next) {
-			next = u64_min(to, (from / BITMAP_WORD_BITS + 1) * BITMAP_WORD_BITS);
-			word = &bits->words[bits->nsummary + from / BITMAP_WORD_BITS];
-			*word &= ~mask_of(from % BITMAP_WORD_BITS,
-					  next - from / BITMAP_WORD_BITS * BITMAP_WORD_BITS);
-		}
-		if (!chunk_any(bits, chunk))
-			clear_summary(bits, chunk);
-	}
-}
-
 void log_bits_clear_all(struct log_bits *bits)
 {
 	struct chunk_run run = {0};
@@ -195,8 +168,9 @@ uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
 		for (; from < to; from = next) {
 			next = u64_min(to, (from / BITMAP_WORD_BITS + 1) * BITMAP_WORD_BITS);
 			word = &bits->words[bits->nsummary + from / BITMAP_WORD_BITS];
-			hit = read_word(bitmap, at + (from - first), next - from) &
-			      mask_of(0, next - from);
+			hit = bitmap ? read_word(bitmap, at + (from - first), next - from)
+				     : ~UINT64_C(0);
+			hit &= mask_of(0, next - from);
 			hit = (hit << from % BITMAP_WORD_BITS) & *word;
 			count += (uint64_t)__builtin_popcountll(hit);
 			*word &= ~hit;
@@ -205,6 +179,14 @@ uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
 			clear_summary(bits, chunk);
 	}
 	return count;
+}
+
+void log_bits_clear_range(struct log_bits *bits, uint64_t first, uint64_t n)
+{
+	if (n == bits->npages)
+		log_bits_clear_all(bits);
+	else
+		(void)log_bits_clear_mask(bits, first, n, NULL, 0);
 }
 
 /* The first bit in [from, to) that is set, after each word was XORed with `flip`; or `to`. */

@@ -204,7 +204,7 @@ uint64_t log_bits_or_out(const struct log_bits *bits, uint64_t first, uint64_t n
 			 uint64_t at);
 /*
  * Clear those of the bits [first, first + n) that are set in a bitmap of the caller's from
- * its bit `at` on. Returns how many were cleared.
+ * its bit `at` on; all of them if that is NULL. Returns how many were cleared.
  */
 uint64_t log_bits_clear_mask(struct log_bits *bits, uint64_t first, uint64_t n,
 			     const uint64_t *bitmap, uint64_t at);
