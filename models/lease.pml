@@ -108,7 +108,8 @@ inline scan(me, s, r, live)
 			store(me, STATE, s | WATCHED, REL);
 			live = 1
 #else
-			cas(me, STATE, s, s | WATCHED, live)
+			compare_exchange(me, STATE, s, s | WATCHED, ACQ_REL, r);
+			live = (r == s)
 #endif
 		:: else ->
 			load(me, STATE, ACQ, s)

@@ -145,19 +145,6 @@ inline compare_exchange(t, l, from, x, order, dst)
 	}
 }
 
-/* Where memory is `old`, store x; ok tells. Acquire and release, also when it fails. */
-inline cas(t, l, old, x, ok)
-{
-	atomic {
-		drained(t) ->
-		ok = (mem[l] == (old));
-		if
-		:: ok -> mem[l] = x
-		:: else
-		fi
-	}
-}
-
 inline mutex_lock(t, m)
 {
 	atomic {
@@ -394,25 +381,6 @@ inline compare_exchange(t, l, from, x, order, dst)
 			append(t, l, x, order);
 			JOIN(hist[l].msg[hist[l].count].seen,
 			     hist[l].msg[hist[l].count - 1].seen)
-		:: else
-		fi
-	}
-}
-
-/*
- * Where the newest message is `old`, add one with x; ok tells. Acquire, and if it is added,
- * release. (A failing one may read an older message; the newest tells most.)
- */
-inline cas(t, l, old, x, ok)
-{
-	d_step {
-		ok = (newest(l) == (old));
-		JOIN(view[t].at, hist[l].msg[hist[l].count].seen);
-		view[t].at[l] = hist[l].count;
-		if
-		:: ok ->
-			append(t, l, x, ACQ_REL);
-			JOIN(hist[l].msg[hist[l].count].seen, hist[l].msg[hist[l].count - 1].seen)
 		:: else
 		fi
 	}
