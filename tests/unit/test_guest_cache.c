@@ -382,9 +382,10 @@ static void logging_anew_takes_the_permission_away(void **state)
 	static const struct pages five[] = {{5, 1}};
 	struct fixture *f = *state;
 	struct mslot_dirty *dirty = consumer(f->map);
-	struct mslot_slot_def def = def_of(1, 0, 64, f->region, 0);
-	struct mslot_edit edits[2] = {edit_of(MSLOT_EDIT_DELETE, def),
-				      edit_of(MSLOT_EDIT_CREATE, def)};
+	struct mslot_edit edits[2] = {
+	    {.kind = MSLOT_EDIT_DELETE, .def.key = {0, 1}},
+	    edit_of(MSLOT_EDIT_CREATE, def_of(5, 0, 64, f->region, 0)),
+	};
 
 	edits[1].def.flags = LOG;
 	store(f, PAGES(5));
