@@ -2,8 +2,6 @@
 /* cases.c - the list of cases and what each needs of an engine; see cases.h. */
 #include "cases.h"
 
-#include "dirty.h"
-
 #define NS "ns/op"
 #define US "us"
 

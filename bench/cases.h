@@ -53,6 +53,11 @@ enum bench_outcome case_concurrent_rw(struct bench_subject *s, double value[2]);
 enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2]);
 enum bench_outcome case_move_active(struct bench_subject *s, double value[2]);
 
+#define DIRTY_LEASE_POINTS 6u
+#define DIRTY_MARK_POINTS 3u
+#define DIRTY_HARVEST_POINTS 12u
+#define DIRTY_MEMORY_POINTS 3u
+
 /* dirty_lease.c, dirty_mark.c, dirty_harvest.c, dirty_memory.c: of the group "dirty" */
 int dirty_lease(const struct bench_group *g);
 int dirty_mark_store(const struct bench_group *g);

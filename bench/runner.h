@@ -110,7 +110,7 @@ struct bench_plan {
 	unsigned int repetitions;
 };
 
-/* A case that takes its turns itself: see dirty.h. */
+/* A case that takes its turns itself: see group.h. */
 struct bench_group {
 	const struct bench_case *c;
 	const struct bench_sink *sink;
