@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu_fixture.h - short words for the unit tests of software MMUs: a map, a vCPU inside its section,
- * an MMU of either form, and a root of each kind. Host addresses are made up, and congruent with
- * guest-physical ones modulo 2 MiB where a slot begins at such an offset of a region.
+ * mmu_fixture.h - short words for the unit tests of software MMUs: a map, a vCPU inside its
+ * section, an MMU of either form, and a root of each kind. Host addresses are made up, and
+ * congruent with guest-physical ones modulo 2 MiB where a slot begins at such an offset of a
+ * region.
  */
 #ifndef MSLOT_TESTS_MMU_FIXTURE_H
 #define MSLOT_TESTS_MMU_FIXTURE_H
@@ -14,10 +15,10 @@
 
 #include <mslot/mslot.h>
 
-#define BIG_HVA UINT64_C(0x4000000000)      /* 1 GiB aligned */
-#define BIG_PAGES (UINT64_C(4) << 18)       /* 4 GiB */
-#define LARGE UINT64_C(512)                 /* pages of a 2 MiB leaf */
-#define HUGE_LEAF (LARGE * LARGE)           /* pages of a 1 GiB leaf */
+#define BIG_HVA UINT64_C(0x4000000000) /* 1 GiB aligned */
+#define BIG_PAGES (UINT64_C(4) << 18)  /* 4 GiB */
+#define LARGE UINT64_C(512)            /* pages of a 2 MiB leaf */
+#define HUGE_LEAF (LARGE * LARGE)      /* pages of a 1 GiB leaf */
 
 struct mmu_fixture {
 	struct mslot_map *map;
@@ -100,9 +101,8 @@ static inline int fault_at(struct mmu_fixture *f, uint64_t page, enum mslot_acce
 static inline int shadow_at(struct mmu_fixture *f, uint64_t page, uint64_t gfn, uint32_t level,
 			    enum mslot_access access, struct mslot_translation *out)
 {
-	struct mslot_fault fault = {.addr = PAGES(page),
-				    .walk = {.gpa = PAGES(gfn), .level = level},
-				    .access = access};
+	struct mslot_fault fault = {
+	    .addr = PAGES(page), .walk = {.gpa = PAGES(gfn), .level = level}, .access = access};
 
 	return mslot_fault(f->vcpu, f->shadow, &fault, out);
 }
