@@ -64,7 +64,8 @@ static enum bench_outcome check_both(void *ctx)
 static enum bench_outcome measure_two(struct group_turn *t, double *value)
 {
 	struct both both = {.t = t};
-	const struct pair_work work = {.ctx = &both, .run = cycle, .after = check_both};
+	const struct pair_work work = {
+	    .ctx = &both, .run = cycle, .at_once = 10, .after = check_both};
 	const enum bench_outcome outcome = pair_measure(t, &work, value);
 
 	*value /= CYCLES;

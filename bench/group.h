@@ -5,7 +5,7 @@
  *
  * As in runner.h all engines of a point (a kind of work at a size) are there at once and run in
  * turn, repetition by repetition; the first one does not count, and in the others the second time
- * counts. What takes GROUP_SLOW_NS warms itself and has BENCH_SLOW_REPETITIONS. Every measurement
+ * counts. What takes GROUP_SLOW_NS warms itself and is repeated less often. Every measurement
  * looks at what the engine said and did, and a wrong answer ends the run.
  */
 #ifndef MSLOT_BENCH_GROUP_H
@@ -27,7 +27,8 @@ struct group_turn {
 	char why[256];
 	double *value;
 	size_t nvalues;
-	bool slow; /* a measurement took GROUP_SLOW_NS: fewer of them */
+	bool slow;        /* a measurement took GROUP_SLOW_NS: fewer of them, */
+	unsigned int few; /* at most so many */
 };
 
 /* A turn of a case; slots, layout and axis are those of the point. */

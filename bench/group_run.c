@@ -46,7 +46,7 @@ double group_median(double *value, size_t n)
 struct group_turn group_turn_of(const struct bench_group *g, const char *engine,
 				const struct bench_row *point)
 {
-	struct group_turn t = {.row = *point};
+	struct group_turn t = {.row = *point, .few = BENCH_SLOW_REPETITIONS};
 
 	t.row.name = g->c->name;
 	t.row.what = g->c->what;
@@ -84,12 +84,17 @@ static enum bench_outcome measure(struct group_turn *t, unsigned int repetition,
 	return outcome;
 }
 
+static const char *axis_of(const struct group_turn *t)
+{
+	return t->row.axis != NULL ? t->row.axis : "slots";
+}
+
 /* 0, or -1 where the engine failed. */
 static int take_turn(const struct bench_group *g, struct group_turn *t, unsigned int repetition)
 {
 	double value = 0;
 
-	if (t->slow && repetition > BENCH_SLOW_REPETITIONS)
+	if (t->slow && repetition > t->few)
 		return 0;
 	switch (measure(t, repetition, &value)) {
 	case BENCH_OK:
@@ -101,7 +106,7 @@ static int take_turn(const struct bench_group *g, struct group_turn *t, unsigned
 		return 0;
 	default:
 		snprintf(g->why, BENCH_WHY, "engine %s, case %s, %s, %llu %s: %s", t->row.engine,
-			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, t->row.axis,
+			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, axis_of(t),
 			 t->why);
 		return -1;
 	}
@@ -112,7 +117,7 @@ static int take_repetitions(const struct bench_group *g, struct group_turn *turn
 	char what[64];
 
 	snprintf(what, sizeof(what), "%s, %llu %s, %s", turn->row.name,
-		 (unsigned long long)turn->row.slots, turn->row.axis, turn->row.layout);
+		 (unsigned long long)turn->row.slots, axis_of(turn), turn->row.layout);
 	for (unsigned int i = 0; i <= g->repetitions; i++) {
 		for (size_t k = 0; k < n; k++) {
 			g->sink->progress(g->sink->ctx, what, *g->done, g->total);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #define HOST_ALIGN (UINT64_C(1) << 30)
+#define SLOW_REPETITIONS 7u
 
 static uint64_t host_bytes(const struct mmu_shape *shape)
 {
@@ -54,6 +55,7 @@ int mmu_take_turns(const struct bench_group *g, struct mmu_point *point)
 		turn[n] = group_turn_of(g, e->name, &point->row);
 		turn[n].engine = e;
 		turn[n].ctx = point;
+		turn[n].few = SLOW_REPETITIONS;
 		turn[n].world = e->create(&point->shape, turn[n].why);
 		turn[n].measure = point->measure;
 		turn[n].destroy = e->destroy;

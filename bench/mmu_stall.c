@@ -225,11 +225,11 @@ static const struct column columns[] = {
 
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
-static double figure_of(const struct figures *f, size_t column)
+static double figure_of(const struct figures *f, const struct column *c)
 {
 	double value;
 
-	memcpy(&value, (const char *)f + columns[column].offset, sizeof(value));
+	memcpy(&value, (const char *)f + c->offset, sizeof(value));
 	return value;
 }
 
@@ -240,28 +240,30 @@ static double noticed(const struct figures *f)
 	return f->p99[DELETING] / f->p99[IDLE];
 }
 
-/* The value is the best deletion's. */
-static void put_row(const struct bench_group *g, const struct group_turn *t, size_t column,
+/* The value is the best deletion's; the others are beside it where they have one. */
+static void put_row(const struct bench_group *g, const struct group_turn *t, const struct column *c,
 		    const struct figures *f, size_t n)
 {
 	struct bench_row row = t->row;
 	double value[DELETIONS];
-	size_t best = 0;
+	size_t best = 0, nvalues = 0;
 
+	row.name = c->name;
+	row.what = c->what;
+	row.layout = c->layout;
+	row.unit = c->unit;
 	for (size_t i = 0; i < n; i++) {
-		value[i] = figure_of(&f[i], column);
+		if (f[i].faults[c->phase] > 0)
+			value[nvalues++] = figure_of(&f[i], c);
 		best = noticed(&f[i]) < noticed(&f[best]) ? i : best;
 	}
-	bench_summarize(&row, value, n);
-	row.value = figure_of(&f[best], column);
-	row.name = columns[column].name;
-	row.what = columns[column].what;
-	row.layout = columns[column].layout;
-	row.unit = columns[column].unit;
-	if (f[best].faults[columns[column].phase] > 0)
-		g->sink->row(g->sink->ctx, &row);
-	else
+	if (f[best].faults[c->phase] == 0) {
 		g->sink->skipped(g->sink->ctx, &row, "no fault fell into this time");
+		return;
+	}
+	bench_summarize(&row, value, nvalues);
+	row.value = figure_of(&f[best], c);
+	g->sink->row(g->sink->ctx, &row);
 }
 
 /* ---- The case ----------------------------------------------------------------- */
@@ -317,7 +319,7 @@ int mmu_delete_stall(const struct bench_group *g)
 	}
 	for (size_t column = 0; column < COLUMNS && ret == 0; column++) {
 		for (size_t i = 0; i < nturns; i++)
-			put_row(g, &turn[i], column, f[i], n);
+			put_row(g, &turn[i], &columns[column], f[i], n);
 	}
 	*g->done += g->repetitions + 1;
 	mmu_host_fini(&s->p.shape);

@@ -53,13 +53,13 @@ static bool find_places(cpu_set_t place[2])
 }
 
 /* Did they, and how long did both take? */
-static bool ran_together(const struct worker w[2], double *ns)
+static bool ran_together(const struct worker w[2], unsigned int at_once, double *ns)
 {
 	const uint64_t begin = w[0].begin_ns < w[1].begin_ns ? w[0].begin_ns : w[1].begin_ns;
 	const uint64_t end = w[0].end_ns > w[1].end_ns ? w[0].end_ns : w[1].end_ns;
 
 	*ns = (double)(end - begin);
-	return (w[0].ran_ns + w[1].ran_ns) * 10 >= (end - begin) * 11;
+	return (w[0].ran_ns + w[1].ran_ns) * 100 >= (end - begin) * (100 + at_once);
 }
 
 /* Both at once; *together: it counts. */
@@ -79,7 +79,7 @@ static enum bench_outcome run_two(struct group_turn *t, const struct pair_work *
 		return group_failed(t, "cannot start a thread: %s", strerror(ret));
 	work(&w[1]);
 	pthread_join(thread, NULL);
-	*together = ran_together(w, ns);
+	*together = ran_together(w, pair->at_once, ns);
 	ret = w[0].ret < 0 ? w[0].ret : w[1].ret;
 	if (ret < 0)
 		return group_failed(t, "work of a thread: %s", strerror(-ret));

@@ -15,7 +15,6 @@
  * A thread has a vCPU, and with it a root of its own or the one for all. Each call is one section.
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -168,40 +167,21 @@ static void *create_small(const struct mmu_shape *shape, char why[BENCH_REASON])
 
 /* ---- Hits --------------------------------------------------------------------- */
 
-/* As a user of the headers has it: the cache, and a fault where it has nothing. */
-static inline int load64(const struct mmu_world *w, struct mslot_fault *f, uint64_t *val)
-{
-	const _Atomic uint64_t *p = mslot_vcpu_hit(w->vcpu[0], f->addr, 8, MSLOT_READ);
-	struct mslot_translation t;
-
-	if (__builtin_expect(p == NULL, 0)) {
-		const int ret = mslot_fault(w->vcpu[0], w->root[0], f, &t);
-
-		if (ret < 0)
-			return ret;
-		p = (const _Atomic uint64_t *)(uintptr_t)
-			t.hva; /* NOLINT(performance-no-int-to-ptr) */
-	}
-	*val = atomic_load_explicit(p, memory_order_relaxed);
-	return 0;
-}
-
 static uint64_t load(void *world, const uint64_t *addr, size_t n)
 {
 	struct mmu_world *const w = world;
-	struct mslot_fault f = {.access = MSLOT_READ};
+	struct mslot_vcpu *const vcpu = w->vcpu[0];
 	const struct mslot_snapshot *snap;
 	uint64_t sum = 0, val;
 
-	if (mslot_vcpu_enter(w->vcpu[0], &snap) < 0)
+	if (mslot_vcpu_enter(vcpu, &snap) < 0)
 		return 0;
 	for (size_t i = 0; i < n; i++) {
-		f.addr = addr[i];
-		if (load64(w, &f, &val) < 0)
+		if (mslot_vcpu_load64(vcpu, addr[i], &val) < 0)
 			break;
 		sum += val;
 	}
-	mslot_vcpu_leave(w->vcpu[0]);
+	mslot_vcpu_leave(vcpu);
 	return sum;
 }
 
