@@ -77,11 +77,22 @@ static _Atomic(struct frame_node *) *link_of(struct frames *frames, uint64_t num
 	return link;
 }
 
+/* Beyond the directory a number would be taken for another. */
+static bool is_beyond(const struct frames *frames, uint64_t number)
+{
+	unsigned int bits = FRAME_BITS * frames->levels;
+
+	return bits < 64 && number >> bits != 0;
+}
+
 static struct frame_node *find_node(struct frames *frames, uint64_t number, unsigned int level)
 {
 	unsigned int at;
-	_Atomic(struct frame_node *) *link = link_of(frames, number, level, &at);
+	_Atomic(struct frame_node *) *link;
 
+	if (is_beyond(frames, number))
+		return NULL;
+	link = link_of(frames, number, level, &at);
 	return at == level ? atomic_load_explicit(link, memory_order_seq_cst) : NULL;
 }
 
@@ -129,12 +140,9 @@ struct frame_node *frames_next(struct frames *frames, unsigned int level, uint64
 {
 	_Atomic(struct frame_node *) *link;
 	struct frame_node *node;
-	unsigned int at, bits = FRAME_BITS * frames->levels;
+	unsigned int at, bits;
 
-	/* Numbers that the directory does not have would be found as others. */
-	if (bits < 64 && end > UINT64_C(1) << bits)
-		end = UINT64_C(1) << bits;
-	while (*number < end) {
+	while (*number < end && !is_beyond(frames, *number)) {
 		link = link_of(frames, *number, level, &at);
 		node = at == level ? atomic_load_explicit(link, memory_order_seq_cst) : NULL;
 		if (node)
