@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu_vcpus.c - vCPUs, and what the guests of shadow roots write to their tables. */
+#include "mmu_twin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* Steps in one section; commits inside leave memory behind, up to a limit (W5). */
+#define MOST_STEPS_INSIDE 12u
+
+bool mmu_enter(struct mmu_world *w)
+{
+	const struct mslot_snapshot *snap;
+	int vcpu, err;
+
+	if (w->inside >= 0 && w->steps_inside++ > MOST_STEPS_INSIDE)
+		mmu_leave(w);
+	if (w->inside >= 0)
+		return true;
+	vcpu = (int)mmu_below(w, MMU_VCPUS);
+	err = mslot_vcpu_enter(w->vcpus[vcpu], &snap);
+	if (err)
+		return twin_fail("mslot_vcpu_enter: %d\n", err);
+	mmu_log(w, "enter %d", vcpu);
+	w->inside = vcpu;
+	w->steps_inside = 0;
+	return !mslot_vcpu_pending(w->vcpus[vcpu]) || twin_fail("asked right after entering\n");
+}
+
+void mmu_leave(struct mmu_world *w)
+{
+	if (w->inside < 0)
+		return;
+	mmu_log(w, "leave %d", w->inside);
+	mslot_vcpu_leave(w->vcpus[w->inside]);
+	w->inside = -1;
+}
+
+static bool poll_vcpu(struct mmu_world *w)
+{
+	struct mslot_vcpu *vcpu = w->vcpus[w->inside];
+	const struct mslot_snapshot *snap;
+	const int err = mslot_vcpu_poll(vcpu, &snap);
+
+	mmu_log(w, "poll %d", w->inside);
+	if (err)
+		return twin_fail("mslot_vcpu_poll: %d\n", err);
+	if (mslot_snapshot_generation(snap) != w->naive.generation)
+		return twin_fail("poll: not the newest snapshot\n");
+	return !mslot_vcpu_pending(vcpu) || twin_fail("asked right after polling\n");
+}
+
+static bool set_root(struct mmu_world *w)
+{
+	const int v = w->inside >= 0 ? w->inside : (int)mmu_below(w, MMU_VCPUS);
+	struct mmu_root *root = mmu_chance(w, 80) ? mmu_some_root(w) : NULL;
+	const int err = mslot_vcpu_root_set(w->vcpus[v], root ? root->handle : NULL);
+
+	w->vcpu_root[v] = root ? (int)(root - w->roots) : -1;
+	mmu_log(w, "vcpu %d root %d: %d", v, w->vcpu_root[v], err);
+	return !err || twin_fail("mslot_vcpu_root_set: %d\n", err);
+}
+
+bool mmu_vcpu_step(struct mmu_world *w)
+{
+	switch (mmu_below(w, 4)) {
+	case 0:
+		return set_root(w);
+	case 1:
+		mmu_leave(w);
+		return true;
+	case 2:
+		return w->inside < 0 || poll_vcpu(w);
+	default:
+		return mmu_enter(w);
+	}
+}
+
+/* ---- Guests ------------------------------------------------------------------ */
+
+static void choose_segment(struct mmu_world *w, const struct mmu_root *root, size_t i,
+			   struct mmu_segment *seg)
+{
+	/* Far from each other, so that no large unit has two. */
+	const uint64_t base = (i + 1) << 21, in = nmmu_level_pages(3) - 1;
+	const bool high = i == MMU_SEGMENTS - 1;
+	const uint64_t most = w->mode->window_pages < 1u << 19 ? w->mode->window_pages : 1u << 19;
+
+	*seg = (struct mmu_segment){
+	    .gfn = mmu_some_gfn(w, root->space),
+	    .npages = 1 + mmu_below(w, mmu_chance(w, 50) ? most : 40),
+	    .level = 1 + (uint32_t)mmu_below(w, NMMU_LEVELS),
+	    .readonly = mmu_chance(w, 25),
+	};
+	if (mmu_chance(w, 50))
+		seg->gfn &= ~(uint64_t)511;
+	seg->page = base + (seg->gfn & in);
+	if (mmu_chance(w, 20))
+		seg->page ^= 1 + mmu_below(w, 600);
+	if (high) /* sign-extended addresses */
+		seg->page += (UINT64_C(1) << (9 * root->levels)) - (UINT64_C(1) << 30);
+}
+
+/* Every leaf of the pages that the guest had there. */
+static bool forget_segment(struct mmu_world *w, struct mmu_root *root,
+			   const struct mmu_segment *seg)
+{
+	for (;;) {
+		const size_t k = nmmu_above(&root->runs, seg->page);
+		struct nmmu_run run;
+
+		if (k == root->runs.n || root->runs.run[k].page >= seg->page + seg->npages)
+			return true;
+		run = root->runs.run[k];
+		if (mslot_zap_page(NULL, root->handle, mmu_addr(w, root, run.page)) != 1)
+			return twin_fail("mslot_zap_page: nothing there\n");
+		nmmu_cut(&root->runs, run.page, run.npages, true);
+	}
+}
+
+bool mmu_guest_step(struct mmu_world *w)
+{
+	struct mmu_root *root = mmu_some_root(w);
+	const size_t i = mmu_below(w, MMU_SEGMENTS);
+	struct mmu_segment *seg;
+
+	if (!root || root->kind == MSLOT_ROOT_DIRECT)
+		return true;
+	seg = &root->seg[i];
+	if (mmu_chance(w, 70)) {
+		if (!forget_segment(w, root, seg))
+			return false;
+	} else {
+		for (size_t k = 0; k < root->runs.n; k++)
+			root->runs.run[k].loose |=
+			    root->runs.run[k].page < seg->page + seg->npages &&
+			    seg->page < root->runs.run[k].page + root->runs.run[k].npages;
+	}
+	choose_segment(w, root, i, seg);
+	return mmu_log(w,
+		       "guest of root %d: segment %zu page %#" PRIx64 " n %#" PRIx64 " gfn %#" PRIx64
+		       " level %u%s",
+		       (int)(root - w->roots), i, seg->page, seg->npages, seg->gfn, seg->level,
+		       seg->readonly ? " ro" : "");
+}
