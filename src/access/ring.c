@@ -24,7 +24,7 @@
  * nothing to reset relies on the reset that did:
  *   1 flags (acquire) are RESET: read the cell; flags = 0, then the count (release)
  *   2 clear the page's bit
- *   3 ask vCPUs, grace period, return
+ *   3 ask vCPUs to forget what lets them write to it without a push; grace period; return
  */
 #include "access/ring.h"
 
@@ -350,7 +350,7 @@ int64_t mslot_ring_reset(struct mslot_map *map)
 	pthread_mutex_unlock(&map->vcpus_lock);
 	PERTURB(RING_RESET);
 	if (n > 0 || owed)
-		map_synchronize(map);
+		map_flush(map);
 	pthread_mutex_unlock(&map->log.harvest_lock);
 	return n;
 }

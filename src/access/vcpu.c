@@ -186,7 +186,7 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 
 /* ---- Sections ------------------------------------------------------------- */
 
-/* Forget everything that was cached from older snapshots. */
+/* Forget everything that was cached. */
 static void vcpu_flush(struct mslot_vcpu *vcpu)
 {
 	vcpu->hint = (struct mslot_hint){0};

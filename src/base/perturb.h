@@ -15,8 +15,8 @@ enum perturb_point {
 	PERTURB_BEFORE_UNDO,       /* commit refused, what it built still there */
 	PERTURB_BEFORE_PUBLISH,    /* all prepared */
 	PERTURB_POINTER_PUBLISHED, /* readers see it, published still says the last one */
-	PERTURB_AFTER_PUBLISH,     /* published, listeners not told */
-	PERTURB_BEFORE_RETIRE,     /* listeners told, nothing retired */
+	PERTURB_AFTER_PUBLISH,     /* listeners told, published still says the last one */
+	PERTURB_BEFORE_RETIRE,     /* noted as published, nothing retired */
 	PERTURB_GRACE_BEGINS,      /* target read, grace period not begun */
 	PERTURB_GRACE_OVER,        /* grace period over, not noted */
 	PERTURB_AT_LIMIT,          /* commit has to wait, writer mutex not dropped yet */
@@ -50,6 +50,7 @@ enum perturb_point {
 	PERTURB_RING_COLLECTED,    /* an entry read, not given to the reset */
 	PERTURB_RING_GIVEN,        /* an entry free again, its page still counts as in a ring */
 	PERTURB_RING_RESET,        /* pages no longer in rings, grace period not begun */
+	PERTURB_DEFERRED_BREAK,    /* some of what was deferred was run, the mutex free */
 	PERTURB_POINTS
 };
 

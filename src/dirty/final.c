@@ -5,7 +5,8 @@
  * The commit gave the final harvest views of those pages (map/logging.h). Once no section,
  * hold or lease of before is left nobody marks there any more: then what is live, what was
  * fanned out and what was reported without being acknowledged is all there is; for KVM's
- * calls, of which vCPUs with rings do not tell, also what is in a ring.
+ * calls, of which vCPUs with rings do not tell, also what is in a ring. It only reads, so no
+ * vCPU has to be told: what could write there was asked to flush with the commit.
  */
 #include <errno.h>
 

@@ -6,6 +6,9 @@
  *   swap, then the grace period   a section that loaded the old bitmap before the swap marks
  *                                 there before the grace period ends; one that opens later
  *                                 marks in the new one
+ *   swap, then the flush          a vCPU's own cache lets it write unmarked to a page that it has
+ *                                 marked; that goes with the mark. It is asked before the grace
+ *                                 period: a later section marks again, in the new bitmap
  *   grace period, then fan-out    nobody marks in what the sets get, so that no mark falls
  *                                 between reading a word and clearing it
  *   grace period, then leases     a lease being taken is known by then; its mark of the take
@@ -16,7 +19,8 @@
  * Clean extents need none of this: what was complete when the call began had been marked. But
  * where logging has begun since somebody last waited, sections from before may still store to
  * pages of new extents and mark elsewhere, or nowhere: then the grace period is due even so. It
- * stays due while there is a hold from before, on which leases can be taken.
+ * stays due while there is a hold from before, on which leases can be taken. The flush is due with
+ * it: such a commit may not have asked for its own yet.
  */
 #include <errno.h>
 
@@ -63,7 +67,7 @@ void harvest_run(struct harvest *h, const struct mslot_snapshot *snap)
 		return;
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_swap(extent);
-	map_synchronize(h->map);
+	map_flush(h->map);
 	logging_mark_write_leases(h->map, snap);
 	for (extent = h->marked; extent; extent = extent->next_taken)
 		log_extent_fan_out(extent);

@@ -7,7 +7,7 @@
  *   2 allocate: descriptors, the next snapshot, copy-on-write indexes, the diff
  *   3 listeners prepare; a veto undoes 2 and leaves the map as it was (W1)
  *   4 publish with one store (W2); the generation is one more (W3)
- *   5 listeners commit
+ *   5 listeners commit; only then can the generation be waited for
  *   6 retire what only the old snapshot reached; wake the reclaimer when it is worth it
  * Everything that can fail is in 1 to 3. No step waits for readers (W4).
  */
@@ -267,19 +267,23 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	/* Everything of the new snapshot before the pointer. Pairs with mslot_enter(). */
 	rcu_publish(&map->snapshot, c->next);
 	PERTURB(POINTER_PUBLISHED);
-	/*
-	 * Release, after the publish: whoever reads this generation and then starts a grace
-	 * period covers every section that can still be in an older snapshot. Pairs with
-	 * reclaim_synchronize() and mslot_wait().
-	 */
-	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
-	PERTURB(AFTER_PUBLISH);
 	if (c->final) {
 		map->log.nfinals++;
 		*c->args->final = c->final;
 	}
 	if (diff)
 		listeners_commit(map, diff);
+	/* What let a vCPU write unmarked, a mark in bits that are not used any more, is gone. */
+	if (c->log_begins)
+		map_ask_vcpus(map, VCPU_FLUSH);
+	PERTURB(AFTER_PUBLISH);
+	/*
+	 * Release, after the publish: whoever reads this generation and then starts a grace
+	 * period covers every section that can still be in an older snapshot; and after the
+	 * listeners, so that it covers those in which vCPUs use what listeners asked them to
+	 * forget. Pairs with reclaim_synchronize() and mslot_wait().
+	 */
+	atomic_store_explicit(&map->published, c->next->generation, memory_order_release);
 	PERTURB(BEFORE_RETIRE);
 	release = list_dead(c);
 	reclaim_retire(map, c->retired);
@@ -394,12 +398,19 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
 static int refuse_early(const struct mslot_txn *txn, int err, const char *reason,
 			struct mslot_commit_result *result)
 {
-	if (result)
-		*result = (struct mslot_commit_result){
-		    .generation = atomic_load_explicit(&txn->map->published, memory_order_acquire),
-		    .failed_edit = MSLOT_NO_EDIT,
-		    .reason = reason,
-		};
+	uint64_t generation;
+
+	if (!result)
+		return err;
+	/* What entering shows: in a listener callback it is not noted yet. */
+	rcu_enter();
+	generation = rcu_load(&txn->map->snapshot)->generation;
+	rcu_leave();
+	*result = (struct mslot_commit_result){
+	    .generation = generation,
+	    .failed_edit = MSLOT_NO_EDIT,
+	    .reason = reason,
+	};
 	return err;
 }
 

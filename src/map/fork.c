@@ -102,6 +102,14 @@ static void parent(void)
 		rcu_after_fork_parent();
 }
 
+static void call_hooks(const struct mslot_map *map)
+{
+	struct map_fork_hook *hook;
+
+	for (hook = map->fork_hooks; hook; hook = hook->next)
+		hook->child(hook);
+}
+
 static void child(void)
 {
 	bool with_rcu = rcu_locked;
@@ -111,6 +119,7 @@ static void child(void)
 	lease_after_fork(true);
 	for (map = maps; map; map = map->all_next) {
 		map_vcpus_forked(map);
+		call_hooks(map);
 		reclaimer_requeue(map);
 	}
 	unlock_maps(NULL, with_rcu);
@@ -147,4 +156,19 @@ void fork_untrack(struct mslot_map *map)
 	if (map->all_next)
 		map->all_next->all_prev = map->all_prev;
 	pthread_mutex_unlock(&list_lock);
+}
+
+void map_fork_hook_add(struct mslot_map *map, struct map_fork_hook *hook)
+{
+	hook->next = map->fork_hooks;
+	map->fork_hooks = hook;
+}
+
+void map_fork_hook_remove(struct mslot_map *map, struct map_fork_hook *hook)
+{
+	struct map_fork_hook **link;
+
+	for (link = &map->fork_hooks; *link != hook; link = &(*link)->next)
+		;
+	*link = hook->next;
 }

@@ -11,4 +11,18 @@
 void fork_track(struct mslot_map *map);
 void fork_untrack(struct mslot_map *map);
 
+/* Embedded in what belongs to a map and has locks, or threads, of its own. */
+struct map_fork_hook {
+	struct map_fork_hook *next;
+	/*
+	 * In the child of a fork, in which only the calling thread exists: with all locks of the
+	 * map held, its vCPUs out. May not lock, allocate or wait.
+	 */
+	void (*child)(struct map_fork_hook *hook);
+};
+
+/* Writer mutex held. */
+void map_fork_hook_add(struct mslot_map *map, struct map_fork_hook *hook);
+void map_fork_hook_remove(struct mslot_map *map, struct map_fork_hook *hook);
+
 #endif /* MSLOT_MAP_FORK_H */

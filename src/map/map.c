@@ -209,6 +209,7 @@ int mslot_map_create(const struct mslot_map_options *opt, struct mslot_map **out
 	map->opt = filled;
 	choose_index(map);
 	map->retired_tail = &map->retired_head;
+	deferrals_init(&map->deferrals);
 	map->kvm_region = (struct mslot_region){
 	    .opt = {.len_bytes = UINT64_MAX, .fd = -1},
 	    .refs = 1,
@@ -281,6 +282,8 @@ int mslot_map_destroy(struct mslot_map *map)
 		return -EBUSY;
 	}
 	map_unlock(map);
+	/* Nobody is left to defer more. */
+	map_drain_deferred(map);
 	fork_untrack(map);
 	reclaim_synchronize(map);
 	reclaimer_forget(map);
@@ -369,7 +372,8 @@ struct mslot_region *map_kvm_region(struct mslot_map *map)
 	return &map->kvm_region;
 }
 
-void map_synchronize(struct mslot_map *map)
+/* With what is asked of vCPUs beside coming out. */
+static void synchronize(struct mslot_map *map, uint32_t requests)
 {
 	/* Whatever was published before: sections older than that are over below. */
 	uint64_t generation = atomic_load_explicit(&map->published, memory_order_acquire);
@@ -380,9 +384,19 @@ void map_synchronize(struct mslot_map *map)
 	 * that word carries it. Pairs with mslot_vcpu_enter().
 	 */
 	atomic_fetch_add_explicit(&map->awaited, 1, memory_order_relaxed);
-	map_ask_vcpus(map);
+	map_ask_vcpus(map, VCPU_LEAVE | requests);
 	PERTURB(VCPUS_ASKED);
 	reclaim_synchronize(map);
 	atomic_fetch_sub_explicit(&map->awaited, 1, memory_order_relaxed);
 	logging_begun(map, generation);
+}
+
+void map_synchronize(struct mslot_map *map)
+{
+	synchronize(map, 0);
+}
+
+void map_flush(struct mslot_map *map)
+{
+	synchronize(map, VCPU_FLUSH);
 }

@@ -107,15 +107,19 @@ static void release_one(void)
  */
 static void look_after(struct mslot_map *map, bool urgent)
 {
-	uint64_t reclaimed, published;
+	uint64_t reclaimed, published, deferred;
 
 	published = atomic_load_explicit(&map->published, memory_order_acquire);
-	if (published != atomic_load_explicit(&map->graced, memory_order_acquire)) {
+	deferred = deferrals_take(map);
+	if (deferred || published != atomic_load_explicit(&map->graced, memory_order_acquire)) {
 		if (urgent)
 			map_synchronize(map);
 		else
 			reclaim_synchronize(map);
 	}
+	/* No commit does this: it is worth taking turns. */
+	if (deferred)
+		deferrals_run(map, deferred);
 	if (!urgent && published != atomic_load_explicit(&map->published, memory_order_relaxed))
 		return;
 	do {

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "index/index.h"
 #include "index/ranges.h"
+#include "map/defer.h"
 #include "map/logging.h"
 #include "map/slot.h"
 
@@ -100,7 +101,7 @@ struct scratch {
 struct mslot_map {
 	/* The line that readers load; the writer stores to it once a commit. */
 	_Alignas(64) _Atomic(struct mslot_snapshot *) snapshot;
-	/* Generation of the published snapshot; stored right after the publish. */
+	/* Generation of the published snapshot; stored once listeners were told of it. */
 	_Atomic uint64_t published;
 	/* Batches of this generation or an earlier one have had their grace period. */
 	_Atomic uint64_t graced;
@@ -130,6 +131,7 @@ struct mslot_map {
 	struct mslot_listener *listeners, *listeners_last;
 	uint64_t nlisteners;
 	struct scratch scratch;
+	struct map_fork_hook *fork_hooks;
 	struct map_log log; /* its lock comes before the writer mutex */
 
 	/* Holds. Taken alone or under the writer mutex; nothing is locked inside it. */
@@ -144,6 +146,8 @@ struct mslot_map {
 	const struct map_vcpu_ops *vcpu_ops; /* set with the first vCPU, then constant */
 	struct mslot_vcpu *vcpus;
 	uint64_t nvcpus;
+
+	struct map_deferrals deferrals;
 
 	/* Reclaimer's queue; protected by the reclaimer's lock. */
 	bool queued;

@@ -57,10 +57,10 @@ static void ask(struct mslot_map *map, uint32_t requests)
 		map->vcpu_ops->ask(map, requests);
 }
 
-void map_ask_vcpus(struct mslot_map *map)
+void map_ask_vcpus(struct mslot_map *map, uint32_t requests)
 {
 	pthread_mutex_lock(&map->vcpus_lock);
-	ask(map, VCPU_FLUSH | VCPU_LEAVE);
+	ask(map, requests);
 	pthread_mutex_unlock(&map->vcpus_lock);
 }
 

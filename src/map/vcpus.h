@@ -2,8 +2,9 @@
 /*
  * vcpus.h - what a map does with its vCPUs, whose inside only src/access knows.
  *
- * Requests. Whoever caused something that vCPUs must forget, or waits for a grace period,
- * asks: map_ask_vcpus() after the publish and before the grace period.
+ * Requests. Whoever took away what vCPUs may have cached (a translation, a permission to write)
+ * asks for VCPU_FLUSH, after that and before the grace period; whoever waits for a grace period
+ * asks for VCPU_LEAVE, and for no more: to wait takes nothing from those who keep what they have.
  *
  * Exclusion. map_exclude() closes the gate, asks all vCPUs out and waits until none is
  * inside; until map_readmit() those that want to enter wait in map_gate_wait().
@@ -14,7 +15,7 @@
 #include "map/snapshot.h"
 
 /* What is asked of a vCPU, bits. It is done with each at the next entry. */
-#define VCPU_FLUSH (1u << 0) /* forget what was cached from older snapshots */
+#define VCPU_FLUSH (1u << 0) /* forget all that was cached */
 #define VCPU_LEAVE (1u << 1) /* end the section */
 
 /* Filled in by src/access. All run with vcpus_lock held. */
@@ -36,8 +37,8 @@ void map_vcpus_fini(struct mslot_map *map);
 
 uint64_t map_nvcpus(struct mslot_map *map);
 
-/* Post VCPU_FLUSH and VCPU_LEAVE to every vCPU of the map. Any context but a kick. */
-void map_ask_vcpus(struct mslot_map *map);
+/* Post requests to every vCPU of the map. Any context but a kick. */
+void map_ask_vcpus(struct mslot_map *map, uint32_t requests);
 
 /*
  * Keep the map's vCPUs out, one caller at a time. No mutex held, not in a section. Returns 0

@@ -8,7 +8,6 @@
  * (lease_settled()); then, when the releases queued up to that moment have returned.
  */
 #include <errno.h>
-#include <sched.h>
 
 #include "base/page.h"
 #include "base/perturb.h"
@@ -33,22 +32,34 @@ static bool is_noted(const struct mslot_map *map, uint64_t generation)
 	return generation <= atomic_load_explicit(&map->published, memory_order_acquire);
 }
 
+static bool noted(struct mslot_map *map, uint64_t generation)
+{
+	return is_noted(map, generation);
+}
+
 /*
- * Readers may see a snapshot a moment before its generation is noted. Its writer is between
- * two stores, so that moment is short.
+ * Readers may see a snapshot before its generation is noted: its writer tells the listeners
+ * first, with the mutex held. Returns 0, -EINVAL or -ETIMEDOUT.
  */
-static bool is_published(struct mslot_map *map, uint64_t generation)
+static int wait_published(struct mslot_map *map, uint64_t generation, uint64_t deadline)
 {
 	bool shown;
 
 	if (is_noted(map, generation))
-		return true;
+		return 0;
 	rcu_enter();
 	shown = generation <= rcu_load(&map->snapshot)->generation;
 	rcu_leave();
-	while (shown && !is_noted(map, generation))
-		sched_yield();
-	return shown;
+	if (!shown)
+		return -EINVAL;
+	if (deadline == UINT64_MAX) {
+		map_lock(map);
+		map_unlock(map);
+		return 0;
+	}
+	/* Its step takes the mutex after this commit, and then there is an event. */
+	reclaimer_kick(map, true);
+	return reclaimer_wait(noted, map, generation, deadline);
 }
 
 /* Until no section, no hold and no lease of before is left. */
@@ -59,8 +70,9 @@ static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t time
 
 	if (map_wait_deadlocks(0) || reclaimer_self())
 		return -EDEADLK;
-	if (!is_published(map, generation))
-		return -EINVAL;
+	err = wait_published(map, generation, deadline);
+	if (err)
+		return err;
 	if (!unreachable(map, generation)) {
 		if (timeout_ns < 0) {
 			/* Nobody needs to time out: spare the hand-over to the reclaimer. */
@@ -71,7 +83,7 @@ static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t time
 		} else {
 			/* The reclaimer asks too, but may be in a grace period that asked nobody.
 			 */
-			map_ask_vcpus(map);
+			map_ask_vcpus(map, VCPU_LEAVE);
 			reclaimer_kick(map, true);
 		}
 		err = reclaimer_wait(unreachable, map, generation, deadline);

@@ -49,4 +49,10 @@ int txn_commit_locked(struct mslot_txn *txn, const struct txn_commit_args *args,
  */
 void map_synchronize(struct mslot_map *map);
 
+/*
+ * The same for who has taken away what vCPUs may have cached: they are asked to forget it, too.
+ * Whoever waits for a grace period and took nothing does not ask for that.
+ */
+void map_flush(struct mslot_map *map);
+
 #endif /* MSLOT_MAP_WRITER_H */

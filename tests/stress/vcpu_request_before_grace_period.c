@@ -158,7 +158,7 @@ static void ask_and_wait(struct stress_thread *self)
 
 	while (stress_running() || !self->ops) {
 		value = atomic_fetch_add_explicit(&newest, 1, memory_order_relaxed);
-		map_synchronize(map);
+		map_flush(map);
 		say_gone(value);
 		if (!self->ops || rng_chance(&self->rng, 10))
 			commit_exclusively(self, !self->ops);

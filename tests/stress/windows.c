@@ -68,6 +68,7 @@ static const struct {
     WINDOW(RING_COLLECTED, "D1_ring"),
     WINDOW(RING_GIVEN, "D1_ring"),
     WINDOW(RING_RESET, "D1_ring"),
+    WINDOW(DEFERRED_BREAK, "T1"),
 };
 
 static const char *program;

@@ -13,6 +13,7 @@
 #include "base/perturb.h"
 #include "base/rcu.h"
 #include "map/reclaim.h"
+#include "map/writer.h"
 
 #define COMMITS 300u
 
@@ -103,6 +104,101 @@ static void a_generation_that_is_seen_can_be_waited_for(void **state)
 	assert_int_equal(pthread_join(waiter, &unknown), 0);
 	perturb_hook = NULL;
 	assert_null(unknown);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+/* What the thread that waits finds while a listener is being told. */
+static struct {
+	struct mslot_map *map;
+	uint64_t generation, graced;
+	int waited;
+} telling;
+
+static void *wait_meanwhile(void *arg)
+{
+	(void)arg;
+	map_synchronize(telling.map);
+	telling.graced = atomic_load(&telling.map->graced);
+	telling.waited = mslot_wait(telling.map, telling.generation, 1000000);
+	return NULL;
+}
+
+static void be_told(void *ctx, const struct mslot_diff *diff)
+{
+	struct mslot_txn *txn = begin(telling.map);
+	struct mslot_commit_result result;
+	pthread_t thread;
+
+	(void)ctx;
+	(void)diff;
+	telling.generation = generation_of(telling.map);
+	/* It knows the generation that entering shows. */
+	assert_int_equal(mslot_txn_commit(txn, NULL, &result), -EDEADLK);
+	assert_int_equal(result.generation, telling.generation);
+	mslot_txn_abort(txn);
+	assert_int_equal(pthread_create(&thread, NULL, wait_meanwhile, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* It may be asking vCPUs to forget what the grace period shall cover. */
+static void nothing_is_over_before_listeners_were_told(void **state)
+{
+	static const struct mslot_listener_ops ops = {.commit = be_told};
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(NULL);
+	struct mslot_listener *listener;
+
+	(void)state;
+	telling.map = map;
+	assert_int_equal(mslot_listener_add(map, &ops, NULL, 0, &listener), 0);
+	put_slot(map, def_of(0, 0, 1, region, 0));
+	assert_int_equal(telling.generation, 1);
+	assert_int_equal(telling.graced, 0);
+	assert_int_equal(telling.waited, -ETIMEDOUT);
+	assert_int_equal(mslot_wait(map, 1, -1), 0);
+	assert_int_equal(atomic_load(&map->graced), 1);
+	assert_int_equal(mslot_listener_remove(listener), 0);
+	mslot_region_put(region);
+	assert_int_equal(mslot_map_destroy(map), 0);
+}
+
+static void linger_for_a_sleep(enum perturb_point point)
+{
+	if (point == PERTURB_AFTER_PUBLISH)
+		usleep(1000);
+}
+
+static void *wait_for_long(void *arg)
+{
+	struct mslot_map *map = arg;
+	uintptr_t failed = 0;
+
+	for (unsigned int i = 0; !atomic_load(&done); i++)
+		failed += mslot_wait(map, generation_of(map), i % 2 ? -1 : INT64_MAX) != 0;
+	return (void *)failed;
+}
+
+/* The generation is noted only now: whoever waits sleeps until then, with a timeout or not. */
+static void a_wait_outlasts_the_commit_that_it_sees(void **state)
+{
+	struct mslot_region *region = make_region(HVA, REGION_PAGES);
+	struct mslot_map *map = make_map(NULL);
+	pthread_t waiter;
+	void *failed;
+
+	(void)state;
+	perturb_hook = linger_for_a_sleep;
+	atomic_store(&done, false);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_long, map), 0);
+	for (unsigned int i = 0; i < COMMITS / 3; i++) {
+		put_slot(map, def_of(0, 0, 1, region, 0));
+		drop_slot(map, 0);
+	}
+	atomic_store(&done, true);
+	assert_int_equal(pthread_join(waiter, &failed), 0);
+	perturb_hook = NULL;
+	assert_null(failed);
 	mslot_region_put(region);
 	assert_int_equal(mslot_map_destroy(map), 0);
 }
@@ -218,6 +314,8 @@ int main(void)
 	    cmocka_unit_test(commits_ask_the_reclaimer_before_the_limit),
 	    cmocka_unit_test(a_generation_that_can_be_waited_for_is_seen_by_entering),
 	    cmocka_unit_test(a_generation_that_is_seen_can_be_waited_for),
+	    cmocka_unit_test(nothing_is_over_before_listeners_were_told),
+	    cmocka_unit_test(a_wait_outlasts_the_commit_that_it_sees),
 	};
 
 	return cmocka_run_group_tests_name("publish", tests, NULL, NULL);

@@ -72,7 +72,7 @@ static void a_map_lives_as_long_as_its_vcpus(void **state)
 	assert_int_equal(mslot_vcpu_destroy(NULL), 0);
 	assert_int_equal(mslot_map_stats_get(f->map, &stats), 0);
 	assert_int_equal(stats.vcpus, 1);
-	map_ask_vcpus(f->map);
+	map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
 }
 
@@ -202,7 +202,11 @@ static void find_remembers_until_a_request(void **state)
 	assert_null(mslot_vcpu_find(f->vcpu, 1, 0));
 	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
 	assert_ptr_equal(f->vcpu->hint.slot, slot);
-	map_ask_vcpus(f->map);
+	/* To be asked out is no reason to forget. */
+	map_ask_vcpus(f->map, VCPU_LEAVE);
+	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
+	assert_ptr_equal(f->vcpu->hint.slot, slot);
+	map_ask_vcpus(f->map, VCPU_FLUSH);
 	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
 	assert_null(f->vcpu->hint.slot);
 	assert_ptr_equal(mslot_vcpu_find(f->vcpu, 0, 0), slot);
@@ -246,7 +250,7 @@ static void requests_are_answered_inside_the_section(void **state)
 static void ask_amid(enum perturb_point point)
 {
 	if (point == PERTURB_VCPU_ANSWERED)
-		map_ask_vcpus(amid.map);
+		map_ask_vcpus(amid.map, VCPU_LEAVE);
 }
 
 static void a_request_amid_an_entry_is_not_lost(void **state)
@@ -272,27 +276,27 @@ static void a_vcpu_is_kicked_once_until_it_answers(void **state)
 
 	/* Outside there is nobody to kick; the next entry answers. */
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 0);
-	map_ask_vcpus(f->map);
+	map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
 	assert_int_equal(atomic_load(&f->kicks), 0);
 	assert_int_equal(mslot_vcpu_enter(f->vcpu, &snap), 0);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 0);
 	for (unsigned int i = 0; i < 3; i++)
-		map_ask_vcpus(f->map);
+		map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
 	assert_int_equal(atomic_load(&f->kicks), 1);
 	/* A nested entry is no answer. */
 	assert_int_equal(mslot_vcpu_enter(f->vcpu, &snap), 0);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 1);
 	mslot_vcpu_leave(f->vcpu);
-	map_ask_vcpus(f->map);
+	map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(atomic_load(&f->kicks), 1);
 	assert_int_equal(mslot_vcpu_poll(f->vcpu, &snap), 0);
 	assert_int_equal(mslot_vcpu_pending(f->vcpu), 0);
-	map_ask_vcpus(f->map);
+	map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(atomic_load(&f->kicks), 2);
 	mslot_vcpu_leave(f->vcpu);
-	map_ask_vcpus(f->map);
+	map_ask_vcpus(f->map, VCPU_LEAVE);
 	assert_int_equal(atomic_load(&f->kicks), 2);
 }
 
