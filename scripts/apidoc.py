@@ -16,7 +16,8 @@ addition: both are filled in here. What is wrong with a comment goes into `probl
 import os
 import re
 
-HEADERS = ("map.h", "txn.h", "lease.h", "access.h", "vcpu.h", "dirty.h", "kvm.h")
+HEADERS = ("map.h", "txn.h", "lease.h", "access.h", "vcpu.h", "mmu.h", "guest.h", "dirty.h",
+           "kvm.h")
 SECTIONS = ("Returns", "Context", "Lifetime")
 NO_MEMORY = "there is not enough memory"
 

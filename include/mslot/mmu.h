@@ -151,9 +151,9 @@ struct mslot_root_options {
 	uint32_t space;
 	uint32_t levels; /* 4 (default) or 5 levels of 512 entries: 36 or 45 bits of page number */
 	/*
-	 * Shadow roots: translate an address for the accesses of mslot/guest.h, on the vCPU's thread
-	 * inside its section. Returns 0, or a negative errno, which the access returns. Called for
-	 * each address that the vCPU's cache does not have. Not needed by mslot_fault().
+	 * Shadow roots: translate an address for the accesses of mslot/guest.h, on the vCPU's
+	 * thread inside its section. Returns 0, or a negative errno, which the access returns.
+	 * Called for each address that the vCPU's cache does not have. Not needed by mslot_fault().
 	 */
 	int (*walk)(void *ctx, struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access,
 		    struct mslot_walk *out);
@@ -337,8 +337,8 @@ struct mslot_age {
 	struct mslot_range hva; /* host bytes, whole pages */
 	uint32_t what;          /* MSLOT_AGE_...: any of these */
 	/*
-	 * A bit for each page of the range, set where a leaf says so and left alone elsewhere; may be
-	 * NULL. Of large leaves all pages count.
+	 * A bit for each page of the range, set where a leaf says so and left alone elsewhere; may
+	 * be NULL. Of large leaves all pages count.
 	 */
 	uint64_t *bitmap;
 };

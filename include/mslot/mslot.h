@@ -2,8 +2,8 @@
 /*
  * mslot/mslot.h - guest memory map with lock-free readers and atomic transactions.
  *
- * Includes all other headers: the map, transactions, leases, access to guest memory, vCPUs,
- * dirty pages and KVM's calls.
+ * Includes all other headers: the map, transactions, leases, access to guest memory, vCPUs
+ * and their accesses through translation tables, dirty pages and KVM's calls.
  *
  * The map of guest-physical to host memory is an immutable snapshot. Readers enter, look
  * up, translate and leave; writers collect edits in a transaction, whose commit checks the
@@ -40,9 +40,11 @@
 
 #include <mslot/access.h>
 #include <mslot/dirty.h>
+#include <mslot/guest.h>
 #include <mslot/kvm.h>
 #include <mslot/lease.h>
 #include <mslot/map.h>
+#include <mslot/mmu.h>
 #include <mslot/txn.h>
 #include <mslot/vcpu.h>
 

@@ -3,9 +3,9 @@
  * mslot/vcpu.h - vCPU handles: a thread's place in the map.
  *
  * A vCPU's section is a read section that others can ask to end. What it has beyond one:
- * its last-used slot, its dirty ring, requests (flush what you cached, come out), and a kick
- * that wakes a thread which is in guest code. Writes by mslot_write() and the like inside
- * the section count as this vCPU's.
+ * its last-used slot, its dirty ring, a cache of translations (mslot/guest.h), requests (flush what
+ * you cached, come out), and a kick that wakes a thread which is in guest code. Writes by
+ * mslot_write() and the like inside the section count as this vCPU's.
  *
  * Who asks: mslot_wait(), the KVM calls that wait, a commit at the W5 limit, the reclaimer
  * when a region is to be released, and a commit with MSLOT_COMMIT_EXCLUSIVE, which also keeps
@@ -204,6 +204,29 @@ MSLOT_API int mslot_vcpu_collect(struct mslot_vcpu *vcpu, struct mslot_ring_page
  * Context: any thread. Asks vCPUs and waits for read sections if there were any entries.
  */
 MSLOT_API int64_t mslot_ring_reset(struct mslot_map *map);
+
+/* ---- The translation cache ------------------------------------------------ */
+
+/* What the inline functions of mslot/guest.h look at; for nobody else. */
+
+#define MSLOT_TLB_ENTRIES 256u
+
+/* One page. A tag is the page's address with the cache's epoch in the bits below a page. */
+struct mslot_tlb_entry {
+	uint64_t read_tag;  /* as is, for reads */
+	uint64_t write_tag; /* and for writes: they were marked when it was filled in */
+	uint64_t addend;    /* address + addend = host address */
+	uint64_t reserved;
+};
+
+/* How a vCPU begins. */
+struct mslot_vcpu_head {
+	struct mslot_tlb_entry *tlb; /* MSLOT_TLB_ENTRIES of them */
+	uint64_t epoch;              /* below a page; never 0 */
+	uint64_t page_mask;          /* of an address's bits above a page */
+	uint32_t page_shift;
+	uint32_t reserved;
+};
 
 #ifdef __cplusplus
 }

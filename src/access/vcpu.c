@@ -25,6 +25,7 @@
 #include "access/vcpu.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/perturb.h"
@@ -133,7 +134,9 @@ int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_options *op
 
 	if (!vcpu)
 		return -ENOMEM;
-	*vcpu = (struct mslot_vcpu){.map = map};
+	memset(vcpu, 0, sizeof(*vcpu));
+	vcpu->map = map;
+	tlb_init(&vcpu->head, &vcpu->tlb, map->opt.page_shift);
 	if (opt)
 		vcpu->opt = *opt;
 	err = lock_with_ring(vcpu);
@@ -179,6 +182,8 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 	map->nvcpus--;
 	pthread_mutex_unlock(&map->vcpus_lock);
 	rcu_leave();
+	if (vcpu->root)
+		vcpu->root_put(vcpu->root);
 	ring_fini(&vcpu->ring);
 	mem_free(vcpu);
 	return 0;
@@ -190,6 +195,7 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 static void vcpu_flush(struct mslot_vcpu *vcpu)
 {
 	vcpu->hint = (struct mslot_hint){0};
+	tlb_flush(&vcpu->head);
 }
 
 static void step_out(struct mslot_vcpu *vcpu)

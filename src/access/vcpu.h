@@ -6,18 +6,29 @@
 #define MSLOT_ACCESS_VCPU_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include <mslot/vcpu.h>
 
 #include "access/ring.h"
+#include "access/tlb.h"
 #include "map/vcpus.h"
 
+struct mslot_root;
+
 struct mslot_vcpu {
+	/* The thread's own, like all that is not said to be others'. */
+	_Alignas(64) struct mslot_vcpu_head head; /* first: mslot/guest.h looks at it */
+	/* What accesses go through, or NULL; and what gives it back when the vCPU goes (src/mmu).
+	 */
+	struct mslot_root *root;
+	void (*root_put)(struct mslot_root *root);
+
 	/* What others post and look at. */
 	_Alignas(64) _Atomic uint32_t request; /* VCPU_...; changed by read-modify-writes only */
 	_Atomic uint32_t inside;
 
-	/* The thread's own. */
 	_Alignas(64) struct mslot_map *map;
 	const struct mslot_snapshot *snap; /* of the section */
 	uint32_t depth;                    /* sections, nested ones included */
@@ -25,8 +36,19 @@ struct mslot_vcpu {
 	struct mslot_vcpu_options opt; /* constant */
 	struct ring ring;
 
+	/* Of the last access that met a page without a slot. */
+	struct {
+		uint64_t addr, gpa, before_bytes;
+		enum mslot_access access;
+		bool known;
+	} mmio;
+
 	struct mslot_vcpu *next, *prev; /* vcpus_lock */
+
+	struct tlb tlb;
 };
+
+_Static_assert(offsetof(struct mslot_vcpu, head) == 0, "a vCPU begins with its head");
 
 /* Hidden, and of the initial-exec model: one load. */
 extern _Thread_local struct mslot_vcpu *vcpu_current;

@@ -51,6 +51,18 @@ enum perturb_point {
 	PERTURB_RING_GIVEN,        /* an entry free again, its page still counts as in a ring */
 	PERTURB_RING_RESET,        /* pages no longer in rings, grace period not begun */
 	PERTURB_DEFERRED_BREAK,    /* some of what was deferred was run, the mutex free */
+	PERTURB_FAULT_RESOLVED,    /* a fault knows its slot, has not walked */
+	PERTURB_FAULT_WALKED,      /* its entry found, its guard not taken */
+	PERTURB_FAULT_LOCKED,      /* its guard taken, the snapshot not looked at again */
+	PERTURB_FAULT_AGAIN,       /* something had changed, it begins anew */
+	PERTURB_LEAF_BUSY,         /* a leaf in its reverse map, its entry busy */
+	PERTURB_HEAD_LOCKED,       /* a range has a guard, its leaves not visited */
+	PERTURB_CHUNK_UNLINKED,    /* heads not to be found any more, not dead either */
+	PERTURB_TABLE_UNLINKED,    /* a table unlinked, its grace period not asked for */
+	PERTURB_TABLE_TAKEN_APART, /* the grace period is over, its leaves are in reverse maps */
+	PERTURB_TABLE_EVICTED,     /* unlinked by the budget, not retired */
+	PERTURB_INVALIDATION_BEGUN,  /* counted, nothing zapped */
+	PERTURB_INVALIDATION_ENDING, /* the sequence moved, counted still */
 	PERTURB_POINTS
 };
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """layers.py [ROOT | --self-test] - no #include points up the layers.
 
-src/base < src/index < src/log < src/map < src/dirty < src/access < src/kvm, and each public header belongs to a
+src/base < src/index < src/log < src/map < src/dirty < src/access < src/mmu < src/kvm, and each public header belongs to a
 layer, so that src/index cannot know slots by including <mslot/map.h>. Clients (cli/, bench/,
 adapters/, examples/) see include/mslot only, and cli/ the headers of bench/ that measure, though of
 the engines only what those show. In the library
@@ -13,9 +13,9 @@ import re
 
 import source
 
-LAYERS = ["base", "index", "log", "map", "dirty", "access", "kvm"]
+LAYERS = ["base", "index", "log", "map", "dirty", "access", "mmu", "kvm"]
 PUBLIC = {"map.h": "map", "txn.h": "map", "lease.h": "map", "dirty.h": "dirty",
-          "access.h": "access", "vcpu.h": "access",
+          "access.h": "access", "vcpu.h": "access", "mmu.h": "mmu", "guest.h": "mmu",
           "kvm.h": "kvm", "mslot.h": "kvm"}
 CLIENTS = ("cli", "bench", "adapters", "examples")
 URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leaf.c - guards, and taking a single leaf out.
+ */
+#include <sched.h>
+
+#include "base/rcu.h"
+#include "mmu/mmu.h"
+#include "mmu/rmap.h"
+
+#define SPINS 128u
+
+void table_lock(struct mmu_table *table)
+{
+	unsigned int spins = 0;
+
+	/* seq_cst: as head_lock(). */
+	while (atomic_exchange_explicit(&table->locked, true, memory_order_seq_cst))
+		while (atomic_load_explicit(&table->locked, memory_order_relaxed))
+			if (++spins % SPINS == 0)
+				sched_yield();
+}
+
+void table_unlock(struct mmu_table *table)
+{
+	/* Release: what was done under the lock. Pairs with table_lock(). */
+	atomic_store_explicit(&table->locked, false, memory_order_release);
+}
+
+void guard_lock(struct guard *guard, _Atomic uint64_t *head, struct mmu_table *table)
+{
+	*guard = (struct guard){.head = head, .table = table};
+	if (head)
+		guard->value = head_lock(head);
+	else
+		table_lock(table);
+}
+
+void guard_unlock(struct guard *guard)
+{
+	if (guard->head)
+		head_unlock(guard->head, guard->value);
+	else
+		table_unlock(guard->table);
+}
+
+/*
+ * The head, or with slot bitmaps NULL, is that of a leaf seen in the entry. Returns whether the
+ * leaf is gone, be it by us (*taken) or not; false: look again.
+ */
+static bool take_seen(struct mmu_table *table, unsigned int i, _Atomic uint64_t *head, uint64_t gfn,
+		      bool *taken)
+{
+	struct guard guard;
+	bool found, done = false;
+	uint64_t entry;
+
+	guard_lock(&guard, head, table);
+	entry = atomic_load_explicit(&table->entry[i], memory_order_relaxed);
+	if (entry_is_leaf(entry) && table_gfn(table, i) == gfn && !(guard.value & HEAD_DEAD)) {
+		if (head)
+			guard.value =
+			    rmap_remove(table->mmu, guard.value, rmap_leaf(table, i), &found);
+		/* Not found after a fork only, when reverse maps begin anew. */
+		atomic_store_explicit(&table->entry[i], 0, memory_order_release);
+		*taken = done = true;
+	}
+	guard_unlock(&guard);
+	return done;
+}
+
+bool leaf_take(struct mmu_table *table, unsigned int i)
+{
+	struct mslot_mmu *mmu = table->mmu;
+	_Atomic uint64_t *head = NULL;
+	uint64_t entry, gfn;
+	bool taken = false;
+
+	/* A chunk may be dropped meanwhile. */
+	rcu_enter();
+	for (;;) {
+		/* Acquire: the frame of the leaf. Pairs with install() in fault.c. */
+		entry = atomic_load_explicit(&table->entry[i], memory_order_acquire);
+		if (!entry_is_leaf(entry))
+			break;
+		gfn = table_gfn(table, i);
+		if (!mmu->bitmaps)
+			head = frames_find(&mmu->frames[table->space], gfn, table->level);
+		if (!mmu->bitmaps && !head) {
+			/* The chunk is being dropped, with the leaf; or it was lost in a fork. */
+			taken = atomic_compare_exchange_strong_explicit(&table->entry[i], &entry, 0,
+									memory_order_relaxed,
+									memory_order_relaxed);
+			if (taken)
+				break;
+			continue;
+		}
+		if (take_seen(table, i, head, gfn, &taken))
+			break;
+	}
+	rcu_leave();
+	return taken;
+}
