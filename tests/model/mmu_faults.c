@@ -26,10 +26,10 @@ bool mmu_invalid(const struct mmu_world *w, uint64_t hva, uint64_t len, bool cer
 
 /* ---- What a fault asks for ---------------------------------------------------- */
 
-/* The frame behind an address, and what the guest's tables say of it. */
-static bool walk(const struct mmu_world *w, const struct mmu_root *root, uint64_t page,
-		 struct mslot_walk *out)
+bool mmu_walk(const struct mmu_root *root, uint64_t page, struct mslot_walk *out)
 {
+	const struct mmu_world *w = root->world;
+
 	if (root->kind == MSLOT_ROOT_DIRECT) {
 		*out = (struct mslot_walk){page << w->shift, NMMU_LEVELS, 0};
 		return true;
@@ -94,13 +94,14 @@ static bool err_fits(const struct mmu_world *w, const struct mmu_root *root,
 {
 	const unsigned int bits = 9 * root->levels + w->shift;
 	const uint64_t page = UINT64_C(1) << w->shift;
-	const bool beyond = a->shadow ? ((fault->addr >> (bits - 1)) + 1) << (65 - bits) > 1
-				      : bits < 64 && fault->addr >> bits;
-	const bool readonly = a->write && (a->guest_readonly || (a->slot && a->slot->flags & MSLOT_READONLY));
+	const bool readonly =
+	    a->write && (a->guest_readonly || (a->slot && a->slot->flags & MSLOT_READONLY));
+	/* Those of guests are sign-extended. */
+	const uint64_t above = fault->addr >> (a->shadow ? bits - 1 : bits);
 	struct nmmu_run leaf;
 	bool kept_off, maybe;
 
-	if (beyond || (a->shadow && (fault->walk.level < 1 || fault->walk.level > NMMU_LEVELS)))
+	if ((above && !(a->shadow && above == UINT64_MAX >> (bits - 1))) || (a->shadow && (fault->walk.level < 1 || fault->walk.level > NMMU_LEVELS)))
 		return err == -EINVAL;
 	if (!a->slot)
 		return err == -ENOENT || (readonly && err == -EACCES);
@@ -247,7 +248,7 @@ bool mmu_fault_step(struct mmu_world *w)
 	if (!root || !mmu_enter(w))
 		return root == NULL;
 	page = some_page(w, root) & ((UINT64_C(1) << (9 * root->levels)) - 1);
-	if (!walk(w, root, page, &fault.walk))
+	if (!mmu_walk(root, page, &fault.walk))
 		return true;
 	fault.addr = mmu_addr(w, root, page) + mmu_below(w, UINT64_C(1) << w->shift);
 	fault.walk.gpa += fault.addr & ((UINT64_C(1) << w->shift) - 1);
@@ -276,7 +277,7 @@ static int prefaulted(struct mmu_world *w, struct mmu_root *root, uint64_t page,
 	struct mslot_translation out;
 	struct asked a;
 
-	(void)walk(w, root, page, &fault.walk);
+	(void)mmu_walk(root, page, &fault.walk);
 	ask(w, root, &fault, &a);
 	if (!err_fits(w, root, &fault, &a, 0) ||
 	    mslot_root_lookup(root->handle, fault.addr, &out))
@@ -320,7 +321,7 @@ bool mmu_prefault_step(struct mmu_world *w)
 	range.page = some_page(w, root) & ((UINT64_C(1) << (9 * root->levels)) - 1);
 	range.npages = 1 + mmu_below(w, mmu_chance(w, 10) ? PREFAULT_PAGES : 24);
 	for (uint64_t i = 0; i < range.npages; i++)
-		if (!walk(w, root, range.page + i, &at) ||
+		if (!mmu_walk(root, range.page + i, &at) ||
 		    (range.page + i + 1) >> (9 * root->levels - 1))
 			range.npages = i;
 	if (range.npages == 0)

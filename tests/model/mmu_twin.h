@@ -52,8 +52,11 @@ struct mmu_segment {
 	bool readonly;
 };
 
+struct mmu_world;
+
 struct mmu_root {
 	struct mslot_root *handle; /* NULL: there is none */
+	const struct mmu_world *world;
 	enum mslot_root_kind kind;
 	uint32_t space, levels;
 	bool stale; /* everything was zapped, and no fault has begun anew */
@@ -162,6 +165,9 @@ bool mmu_prefault_step(struct mmu_world *w);
 /* What was asked for, and what was answered; the twin follows. */
 bool mmu_faulted(struct mmu_world *w, struct mmu_root *root, const struct mslot_fault *fault,
 		 int err, const struct mslot_translation *out);
+/* What the guest's tables say of a page; false: nothing. */
+bool mmu_walk(const struct mmu_root *root, uint64_t page, struct mslot_walk *out);
+void mmu_choose_segments(struct mmu_world *w, struct mmu_root *root);
 bool mmu_guest_step(struct mmu_world *w);
 bool mmu_vcpu_step(struct mmu_world *w);
 bool mmu_enter(struct mmu_world *w);

@@ -101,6 +101,12 @@ static void choose_segment(struct mmu_world *w, const struct mmu_root *root, siz
 		seg->page += (UINT64_C(1) << (9 * root->levels)) - (UINT64_C(1) << 30);
 }
 
+void mmu_choose_segments(struct mmu_world *w, struct mmu_root *root)
+{
+	for (size_t i = 0; i < MMU_SEGMENTS; i++)
+		choose_segment(w, root, i, &root->seg[i]);
+}
+
 /* Every leaf of the pages that the guest had there. */
 static bool forget_segment(struct mmu_world *w, struct mmu_root *root,
 			   const struct mmu_segment *seg)

@@ -61,9 +61,9 @@ void mmu_print_log(const struct mmu_world *w)
 
 	printf("mode %s, %s\n", w->mode->name,
 	       w->mode->form == MSLOT_MMU_SLOT_BITMAPS ? "slot bitmaps" : "reverse maps");
+	twin_print_map(stdout, &w->naive);
 	for (uint64_t i = first; i < w->nlog; i++)
 		printf("  %s\n", w->log[i % MMU_LOG_LINES]);
-	twin_print_map(stdout, &w->naive);
 }
 
 /* ---- Choices ------------------------------------------------------------------ */
@@ -117,20 +117,37 @@ struct mmu_root *mmu_some_root(struct mmu_world *w)
 
 /* ---- Roots -------------------------------------------------------------------- */
 
+static int walk(void *ctx, struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access,
+		struct mslot_walk *out)
+{
+	const struct mmu_root *root = ctx;
+	const uint64_t pages = UINT64_C(1) << (9 * root->levels);
+
+	(void)vcpu;
+	(void)access;
+	if (!mmu_walk(root, (addr >> root->world->shift) & (pages - 1), out))
+		return -ENXIO;
+	out->gpa += addr & ((UINT64_C(1) << root->world->shift) - 1);
+	return 0;
+}
+
 static bool create_root(struct mmu_world *w, struct mmu_root *root)
 {
 	struct mslot_root_options opt = {
 	    .kind = mmu_chance(w, 50) ? MSLOT_ROOT_DIRECT : MSLOT_ROOT_SHADOW,
 	    .space = (uint32_t)mmu_below(w, w->naive.opt.nspaces),
 	    .levels = 4 + (uint32_t)mmu_below(w, 2),
+	    .walk = walk,
+	    .ctx = root,
 	};
 	int err;
 
+	root->world = w;
 	root->kind = opt.kind;
 	root->space = opt.space;
 	root->levels = opt.levels;
 	root->stale = false;
-	memset(root->seg, 0, sizeof(root->seg));
+	mmu_choose_segments(w, root);
 	if (opt.levels == 4 && mmu_chance(w, 50))
 		opt.levels = 0;
 	err = mslot_root_create(w->mmu, &opt, &root->handle);

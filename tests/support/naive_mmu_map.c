@@ -56,7 +56,7 @@ static bool next_piece(const struct naive_map *map, uint32_t space, uint64_t gfn
 	const unsigned int shift = map->opt.page_shift;
 	uint64_t last;
 
-	if (slot == map->slots + map->n || slot->key.space != space || slot->gpa >> shift >= end)
+	if (gfn >= end || slot == map->slots + map->n || slot->key.space != space || slot->gpa >> shift >= end)
 		return false;
 	last = (slot->gpa + slot->len) >> shift;
 	last = last < end ? last : end;
