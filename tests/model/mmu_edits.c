@@ -16,17 +16,26 @@ static bool follow(struct mmu_world *w)
 	return lost;
 }
 
+/* What a commit does to those who cache. */
+struct effect {
+	bool tightened; /* the map: something went, or a permission did */
+	bool lost;      /* something that roots had */
+	bool logs_more; /* the dirty log may ask */
+	bool pending;   /* the vCPU inside was asked before */
+};
+
 /* Who has lost nothing is asked nothing (T2); where something went, everybody is asked (T1). */
-static bool check_asked(struct mmu_world *w, bool tightened, bool lost, bool was_pending)
+static bool check_asked(struct mmu_world *w, const struct effect *effect)
 {
-	const bool pending = w->inside >= 0 && mslot_vcpu_pending(w->vcpus[w->inside]);
+	const bool pending = w->inside >= 0 && mmu_asked(w->vcpus[w->inside]);
+	const bool lost = effect->lost;
 	struct mslot_mmu_stats now;
 
 	mslot_mmu_stats_get(w->mmu, &now);
-	mmu_tally.quiet += !tightened;
-	if (!tightened && now.flushes != w->stats.flushes)
+	mmu_tally.quiet += !effect->tightened;
+	if (!effect->tightened && now.flushes != w->stats.flushes)
 		return twin_fail("commit: asked to flush, though nothing was taken away\n");
-	if (!tightened && pending != was_pending)
+	if (!effect->tightened && !effect->logs_more && pending != effect->pending)
 		return twin_fail("commit: the vCPU is asked, though nothing was taken away\n");
 	if (lost && now.flushes == w->stats.flushes)
 		return twin_fail("commit: nobody is asked to flush\n");
@@ -55,14 +64,10 @@ static void forgive(struct mmu_world *w)
 				w->roots[i].runs.run[k].must = false;
 }
 
-bool mmu_commit(struct mmu_world *w)
+/* Returns what mslot_txn_commit() did. *scarce: memory ran out, and it was done even so. */
+static int commit(struct mmu_world *w, bool *scarce)
 {
-	const bool pending = w->inside >= 0 && mslot_vcpu_pending(w->vcpus[w->inside]);
-	const struct naive_outcome want =
-	    naive_commit(&w->naive, w->txn.edits, w->txn.n, NULL, &w->next);
-	const struct nmmu_view next = {&w->next, w->view.bits};
 	struct mslot_txn *txn;
-	bool tightened, lost, scarce = false;
 	int err;
 
 	if (mslot_txn_begin(w->map, &txn))
@@ -72,37 +77,53 @@ bool mmu_commit(struct mmu_world *w)
 			abort();
 	mmu_scarce_begin(w);
 	err = mslot_txn_commit(txn, NULL, NULL);
-	scarce = mmu_scarce_end(w);
-	if (err == -ENOMEM && scarce) {
+	*scarce = mmu_scarce_end(w);
+	if (err == -ENOMEM && *scarce) {
 		mmu_log(w, "commit without memory");
-		if (!mmu_observe(w))
-			return false;
-		scarce = false;
-		err = mslot_txn_commit(txn, NULL, NULL);
+		*scarce = false;
+		err = mmu_observe(w) ? mslot_txn_commit(txn, NULL, NULL) : err;
 	}
 	if (err)
 		mslot_txn_abort(txn);
 	mmu_log(w, "commit: %d", err);
 	log_txn(w);
+	return err;
+}
+
+bool mmu_commit(struct mmu_world *w)
+{
+	struct effect effect = {.pending =
+				    w->inside >= 0 && mmu_asked(w->vcpus[w->inside])};
+	const struct naive_outcome want =
+	    naive_commit(&w->naive, w->txn.edits, w->txn.n, NULL, &w->next);
+	const struct nmmu_view next = {&w->next, w->view.bits};
+	bool scarce;
+	const int err = commit(w, &scarce);
+
 	if (err != want.error)
 		return twin_fail("commit: %d, not %d\n", err, want.error);
 	if (err || !want.changed)
 		return true;
-	tightened = nmmu_tightens(&w->view, &next);
+	effect.tightened = nmmu_tightens(&w->view, &next);
+	effect.logs_more = nmmu_logs_more(&w->view, &next);
 	if (w->mode->dirty && !twin_follow(&w->bits, &w->next, &w->txn, NULL, w->dirty))
 		return false;
 	naive_copy(&w->naive, &w->next);
-	lost = follow(w);
+	effect.lost = follow(w);
 	if (scarce)
 		forgive(w);
 	mmu_tally.commits++;
-	return check_asked(w, tightened, lost, pending);
+	return check_asked(w, &effect);
 }
 
 bool mmu_edit_step(struct mmu_world *w)
 {
 	if (mmu_chance(w, 50))
 		mmu_leave(w);
+	if (mmu_chance(w, 65)) {
+		mmu_gen_edit(w);
+		return mmu_commit(w);
+	}
 	gen_txn(&w->rng, &w->naive, &w->shape, &w->txn);
 	/* Mostly single edits, which leave much alone. */
 	if (mmu_chance(w, 75) && w->txn.n > 2)

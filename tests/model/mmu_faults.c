@@ -113,13 +113,31 @@ static bool err_fits(const struct mmu_world *w, const struct mmu_root *root,
 	return kept_off ? err == -EAGAIN : err == 0 || (maybe && err == -EAGAIN);
 }
 
+/*
+ * A fault replaces a table, unless there are tables below; so 2 MiB are always had, and 1 GiB where
+ * there was no single page since everything was zapped.
+ */
+static uint32_t least_level(const struct mmu_world *w, const struct mmu_root *root,
+			    const struct asked *a, uint32_t allowed)
+{
+	const struct nmmu_run unit = nmmu_leaf(&w->naive, &a->at, allowed);
+
+	if (mmu_invalid(w, nmmu_hva(&w->naive, &unit), unit.npages << w->shift, false))
+		return 1;
+	if (allowed < NMMU_LEVELS)
+		return allowed;
+	for (size_t i = 0; i < root->nfine; i++)
+		if (i == MMU_FINE || root->fine[i] == unit.page)
+			return 2;
+	return allowed;
+}
+
 /* The leaf at the page now: one that was there, or a new one. */
 static bool leaf_made(struct mmu_world *w, struct mmu_root *root, const struct asked *a,
 		      uint32_t level)
 {
 	const uint32_t allowed = nmmu_allowed_level(&w->view, &a->at);
 	const struct nmmu_run *was = nmmu_find(&root->runs, a->at.page);
-	const uint64_t unit = nmmu_level_pages(allowed);
 	struct nmmu_run leaf;
 	bool same, fresh;
 
@@ -131,10 +149,8 @@ static bool leaf_made(struct mmu_world *w, struct mmu_root *root, const struct a
 	fresh = nmmu_empty(&root->runs, leaf.page, leaf.npages);
 	if (level > allowed && !same)
 		return twin_fail("level %u, where %u is allowed\n", level, allowed);
-	if (level < allowed && nmmu_empty(&root->runs, a->at.page & ~(unit - 1), unit) &&
-	    !mmu_invalid(w, nmmu_hva(&w->naive, &leaf), unit << w->shift, false))
-		return twin_fail("level %u in an empty table, where %u is allowed\n", level,
-				 allowed);
+	if (level < least_level(w, root, a, allowed))
+		return twin_fail("level %u, where nothing is in the way of %u\n", level, allowed);
 	leaf.guest_readonly = a->guest_readonly;
 	leaf.must = true;
 	leaf.loose = same && was->loose;
@@ -291,6 +307,7 @@ static int prefaulted(struct mmu_world *w, struct mmu_root *root, uint64_t page,
 static bool prefault_counted(struct mmu_world *w, struct mmu_root *root,
 			     const struct mmu_segment *range, bool write, int64_t got)
 {
+	/* It stops where the vCPU is asked, which the reclaimer may do at any moment. */
 	const bool early = mslot_vcpu_pending(w->vcpus[w->inside]) || w->hull_end;
 	struct mslot_mmu_stats now;
 	int64_t want = 0;

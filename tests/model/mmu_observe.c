@@ -77,6 +77,18 @@ static bool check_leaf(const struct seen *s, const struct nmmu_run *run, uint64_
 	return true;
 }
 
+static void note_fine(struct mmu_root *root, uint64_t page)
+{
+	const uint64_t first = page & ~(nmmu_level_pages(NMMU_LEVELS) - 1);
+
+	for (size_t i = 0; i < root->nfine; i++)
+		if (i == MMU_FINE || root->fine[i] == first)
+			return;
+	if (root->nfine < MMU_FINE)
+		root->fine[root->nfine] = first;
+	root->nfine++;
+}
+
 static bool observe_run(const struct seen *s, const struct nmmu_run *run, struct nmmu_runs *to)
 {
 	const uint64_t end = run->page + run->npages;
@@ -92,6 +104,8 @@ static bool observe_run(const struct seen *s, const struct nmmu_run *run, struct
 			if (!check_leaf(s, run, page, &out, &leaf))
 				return false;
 			nmmu_append(to, &leaf);
+			if (leaf.level == 1)
+				note_fine(s->root, leaf.page);
 			page = leaf.page + leaf.npages;
 			continue;
 		}

@@ -4,8 +4,11 @@
  *
  *   mmu_world.c    modes, the map with its regions and first slots, roots, the end
  *   mmu_observe.c  what each root has, compared with the twin; counters; the checker
- *   mmu_faults.c   faults, prefaults, vCPUs and what their guests' tables say
- *   mmu_zaps.c     zaps, host invalidations, write protection, age, the budget
+ *   mmu_faults.c   faults and prefaults
+ *   mmu_vcpus.c    vCPUs, and what their guests' tables say
+ *   mmu_zaps.c     zaps and write protection by guest addresses, the budget
+ *   mmu_hva.c      zaps, invalidations and age by host addresses
+ *   mmu_gen.c      edits of slots that large leaves fit
  *   mmu_edits.c    commits, and consumers of dirty pages
  *   mmu_cases.c    sequences of a few steps that went wrong once, or might
  *
@@ -26,6 +29,7 @@
 #define MMU_VCPUS 2u
 #define MMU_SEGMENTS 6u
 #define MMU_RANGES 3u
+#define MMU_FINE 64u
 #define MMU_LOG_LINES 48u
 /* Runs beyond which everything is zapped, so that steps stay cheap. */
 #define MMU_MANY_RUNS 6000u
@@ -61,6 +65,8 @@ struct mmu_root {
 	uint32_t space, levels;
 	bool stale; /* everything was zapped, and no fault has begun anew */
 	struct nmmu_runs runs, was;
+	uint64_t fine[MMU_FINE]; /* first pages of units of 1 GiB that had a single page */
+	size_t nfine;            /* MMU_FINE + 1: too many to know */
 	struct mmu_segment seg[MMU_SEGMENTS];
 };
 
@@ -170,6 +176,8 @@ bool mmu_walk(const struct mmu_root *root, uint64_t page, struct mslot_walk *out
 void mmu_choose_segments(struct mmu_world *w, struct mmu_root *root);
 bool mmu_guest_step(struct mmu_world *w);
 bool mmu_vcpu_step(struct mmu_world *w);
+/* To flush: pending may also mean that the reclaimer waits for dead tables, at any moment. */
+bool mmu_asked(const struct mslot_vcpu *vcpu);
 bool mmu_enter(struct mmu_world *w);
 void mmu_leave(struct mmu_world *w);
 /* An invalidation certainly, or perhaps, keeps a host page off. */
@@ -189,6 +197,8 @@ bool mmu_limit_step(struct mmu_world *w);
 /* ---- Edits (mmu_edits.c) ---------------------------------------------------- */
 
 bool mmu_edit_step(struct mmu_world *w);
+/* An edit of large slots into w->txn (mmu_gen.c). */
+void mmu_gen_edit(struct mmu_world *w);
 /* The transaction in w->txn. */
 bool mmu_commit(struct mmu_world *w);
 bool mmu_dirty_step(struct mmu_world *w);

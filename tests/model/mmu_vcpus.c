@@ -5,8 +5,15 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "access/vcpu.h"
+
 /* Steps in one section; commits inside leave memory behind, up to a limit (W5). */
 #define MOST_STEPS_INSIDE 12u
+
+bool mmu_asked(const struct mslot_vcpu *vcpu)
+{
+	return atomic_load_explicit(&vcpu->request, memory_order_acquire) & VCPU_FLUSH;
+}
 
 bool mmu_enter(struct mmu_world *w)
 {
@@ -24,7 +31,7 @@ bool mmu_enter(struct mmu_world *w)
 	mmu_log(w, "enter %d", vcpu);
 	w->inside = vcpu;
 	w->steps_inside = 0;
-	return !mslot_vcpu_pending(w->vcpus[vcpu]) || twin_fail("asked right after entering\n");
+	return !mmu_asked(w->vcpus[vcpu]) || twin_fail("asked right after entering\n");
 }
 
 void mmu_leave(struct mmu_world *w)
@@ -47,7 +54,7 @@ static bool poll_vcpu(struct mmu_world *w)
 		return twin_fail("mslot_vcpu_poll: %d\n", err);
 	if (mslot_snapshot_generation(snap) != w->naive.generation)
 		return twin_fail("poll: not the newest snapshot\n");
-	return !mslot_vcpu_pending(vcpu) || twin_fail("asked right after polling\n");
+	return !mmu_asked(vcpu) || twin_fail("asked right after polling\n");
 }
 
 static bool set_root(struct mmu_world *w)
@@ -84,7 +91,7 @@ static void choose_segment(struct mmu_world *w, const struct mmu_root *root, siz
 	/* Far from each other, so that no large unit has two. */
 	const uint64_t base = (i + 1) << 21, in = nmmu_level_pages(3) - 1;
 	const bool high = i == MMU_SEGMENTS - 1;
-	const uint64_t most = w->mode->window_pages < 1u << 19 ? w->mode->window_pages : 1u << 19;
+	const uint64_t most = w->mode->unit_pages < 1u << 17 ? w->mode->unit_pages * 3 : 1u << 19;
 
 	*seg = (struct mmu_segment){
 	    .gfn = mmu_some_gfn(w, root->space),
@@ -92,7 +99,7 @@ static void choose_segment(struct mmu_world *w, const struct mmu_root *root, siz
 	    .level = 1 + (uint32_t)mmu_below(w, NMMU_LEVELS),
 	    .readonly = mmu_chance(w, 25),
 	};
-	if (mmu_chance(w, 50))
+	if (mmu_chance(w, 30))
 		seg->gfn &= ~(uint64_t)511;
 	seg->page = base + (seg->gfn & in);
 	if (mmu_chance(w, 20))

@@ -147,6 +147,7 @@ static bool create_root(struct mmu_world *w, struct mmu_root *root)
 	root->space = opt.space;
 	root->levels = opt.levels;
 	root->stale = false;
+	root->nfine = 0;
 	mmu_choose_segments(w, root);
 	if (opt.levels == 4 && mmu_chance(w, 50))
 		opt.levels = 0;
@@ -205,6 +206,19 @@ static void create_regions(struct mmu_world *w)
 	}
 }
 
+/* Congruent with the guest's addresses, if the region goes that far. */
+static uint64_t first_offset(struct mmu_world *w, const struct naive_slot *slot)
+{
+	const uint64_t unit = w->mode->unit_pages >= ONE_GIB / 2 ? ONE_GIB : TWO_MIB;
+	const struct naive_region *region = &w->regions[slot->region];
+	const uint64_t in = (slot->gpa - region->hva) & ((unit << w->shift) - 1);
+	const uint64_t units = (region->len - slot->len) / (unit << w->shift);
+
+	return in + slot->len > region->len
+		   ? 0
+		   : in + mmu_below(w, units ? units : 1) * (unit << w->shift);
+}
+
 /* One behind the other, of two lengths, most of them congruent with large units. */
 static bool create_slots(struct mmu_world *w)
 {
@@ -217,14 +231,14 @@ static bool create_slots(struct mmu_world *w)
 	if (mslot_txn_begin(w->map, &txn))
 		abort();
 	for (uint32_t i = 0; i < m->nslots; i++) {
-		uint64_t npages = 1 + m->unit_pages * (1 + i % 2);
+		uint64_t npages = m->unit_pages * (1 + i % 2) + i % 3;
 		struct naive_slot slot = {.key = {i % m->nspaces, i}};
 
 		npages = npages < stride ? npages : stride;
 		slot.gpa = (m->base_gfn + i * stride) * page;
 		slot.len = npages * page;
-		slot.offset = i * stride % (m->region_pages - npages) * page;
 		slot.region = (int)mmu_below(w, MMU_REGIONS);
+		slot.offset = first_offset(w, &slot);
 		naive_add(&w->naive, &slot);
 		if (mslot_txn_create(txn, &(struct mslot_slot_def){
 					      .key = slot.key,

@@ -26,7 +26,7 @@ static bool asked(struct mmu_world *w, const char *what, uint64_t n)
 		return true;
 	if (now.flushes == w->stats.flushes)
 		return twin_fail("%s: nobody is asked to flush\n", what);
-	return w->inside < 0 || mslot_vcpu_pending(w->vcpus[w->inside]) ||
+	return w->inside < 0 || mmu_asked(w->vcpus[w->inside]) ||
 	       twin_fail("%s: the vCPU inside is not asked\n", what);
 }
 
@@ -101,6 +101,7 @@ bool mmu_zap_all_step(struct mmu_world *w)
 	mmu_log(w, "zap_all");
 	for (size_t i = 0; i < MMU_ROOTS; i++) {
 		w->roots[i].stale = true;
+		w->roots[i].nfine = 0;
 		nmmu_clear(&w->roots[i].runs);
 	}
 	return asked(w, "mslot_zap_all", 1);

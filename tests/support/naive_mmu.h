@@ -98,6 +98,8 @@ bool nmmu_one_slot(const struct naive_map *map, uint32_t space, const struct nmm
 
 /* Does anything of `before` go, show other bytes, or lose a permission? */
 bool nmmu_tightens(const struct nmmu_view *before, const struct nmmu_view *after);
+/* Is there a slot in `after` that is logged and was not there just so? Its pages may be new. */
+bool nmmu_logs_more(const struct nmmu_view *before, const struct nmmu_view *after);
 /* The map is `after` now. Returns whether runs lost pages or permissions. */
 bool nmmu_follow(struct nmmu_runs *runs, uint32_t space, const struct nmmu_view *after);
 

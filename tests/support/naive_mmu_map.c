@@ -170,6 +170,18 @@ bool nmmu_tightens(const struct nmmu_view *before, const struct nmmu_view *after
 	return false;
 }
 
+bool nmmu_logs_more(const struct nmmu_view *before, const struct nmmu_view *after)
+{
+	for (size_t i = 0; i < after->map->n; i++) {
+		const struct naive_slot *now = &after->map->slots[i];
+		const struct naive_slot *was = naive_find_id(before->map, now->key);
+
+		if (nmmu_logged(after, now) && (!was || !naive_slot_equal(was, now)))
+			return true;
+	}
+	return false;
+}
+
 /* What the map has left of a run goes behind `to`. Returns how many pages. */
 static uint64_t follow_run(const struct nmmu_run *run, uint32_t space, const struct naive_map *map,
 			   struct nmmu_runs *to)
