@@ -8,8 +8,18 @@
 
 #define MOST_TRIES 8u
 
+/* Often one of which a root has a large leaf. */
 static const struct naive_slot *some_slot(struct mmu_world *w)
 {
+	const struct mmu_root *root = mmu_chance(w, 60) ? mmu_some_root(w) : NULL;
+
+	for (unsigned int i = 0; root && root->runs.n && i < MOST_TRIES; i++) {
+		const struct nmmu_run *run = &root->runs.run[mmu_below(w, root->runs.n)];
+		const struct naive_slot *slot = nmmu_slot(&w->naive, root->space, run->gfn);
+
+		if (run->level > 1 && slot)
+			return slot;
+	}
 	return &w->naive.slots[mmu_below(w, w->naive.n)];
 }
 

@@ -77,7 +77,7 @@ static bool check_leaf(const struct seen *s, const struct nmmu_run *run, uint64_
 	return true;
 }
 
-static void note_fine(struct mmu_root *root, uint64_t page)
+void mmu_note_fine(struct mmu_root *root, uint64_t page)
 {
 	const uint64_t first = page & ~(nmmu_level_pages(NMMU_LEVELS) - 1);
 
@@ -105,7 +105,7 @@ static bool observe_run(const struct seen *s, const struct nmmu_run *run, struct
 				return false;
 			nmmu_append(to, &leaf);
 			if (leaf.level == 1)
-				note_fine(s->root, leaf.page);
+				mmu_note_fine(s->root, leaf.page);
 			page = leaf.page + leaf.npages;
 			continue;
 		}
@@ -137,7 +137,7 @@ static bool gone_run(const struct seen *s, const struct nmmu_run *run)
 	for (uint64_t i = 0; i < GONE_PAGES && i < run->npages; i++)
 		if (!check_gone(s, run->page + i))
 			return false;
-	for (uint64_t page = run->page; run->npages > GONE_PAGES && page < last; page += GONE_PAGES)
+	for (uint64_t page = run->page; page + GONE_PAGES < last; page += GONE_PAGES)
 		if (!check_gone(s, page + GONE_PAGES - 1) || !check_gone(s, page + GONE_PAGES))
 			return false;
 	return check_gone(s, last);
@@ -263,7 +263,7 @@ bool mmu_observe(struct mmu_world *w)
 	for (size_t i = 0; i < MMU_ROOTS && good; i++)
 		good = !w->roots[i].handle || observe_root(w, &w->roots[i]);
 	/* Outside a section tables are taken apart meanwhile: it may be exact only before. */
-	good = good && check_stats(w, exact && mmu_exact(w));
+	good = good && check_stats(w, exact && mmu_exact(w)) && mmu_check_cache(w);
 	if (snap)
 		mslot_leave(snap);
 	if (good && mslot_check_mmu(w->mmu, &why))

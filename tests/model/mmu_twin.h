@@ -34,6 +34,9 @@
 /* Runs beyond which everything is zapped, so that steps stay cheap. */
 #define MMU_MANY_RUNS 6000u
 
+/* More than roots will have. */
+#define MMU_MANY_TABLES 100000u
+
 struct mmu_mode {
 	const char *name;
 	enum mslot_mmu_form form;
@@ -159,6 +162,8 @@ struct mmu_root *mmu_some_root(struct mmu_world *w);
 
 /* Compare everything; afterwards the runs are what was found. */
 bool mmu_observe(struct mmu_world *w);
+/* There may be a table of single pages around a page. */
+void mmu_note_fine(struct mmu_root *root, uint64_t page);
 /* Leaves of all roots are counted exactly: none is in a table that is on its way out. */
 bool mmu_exact(struct mmu_world *w);
 /* `got` leaves were counted, where the roots had `want`. */
@@ -178,6 +183,7 @@ bool mmu_guest_step(struct mmu_world *w);
 bool mmu_vcpu_step(struct mmu_world *w);
 /* To flush: pending may also mean that the reclaimer waits for dead tables, at any moment. */
 bool mmu_asked(const struct mslot_vcpu *vcpu);
+bool mmu_check_cache(struct mmu_world *w);
 bool mmu_enter(struct mmu_world *w);
 void mmu_leave(struct mmu_world *w);
 /* An invalidation certainly, or perhaps, keeps a host page off. */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <mslot/guest.h>
+
 #include "access/vcpu.h"
 
 /* Steps in one section; commits inside leave memory behind, up to a limit (W5). */
@@ -43,13 +45,80 @@ void mmu_leave(struct mmu_world *w)
 	w->inside = -1;
 }
 
+/* ---- What a vCPU has cached ----------------------------------------------------- */
+
+static bool hit(const struct mslot_vcpu *vcpu, size_t i, uint64_t *addr)
+{
+	*addr = vcpu->head.tlb[i].read_tag & vcpu->head.page_mask;
+	/* An empty entry has the tag of another one's page. */
+	return (*addr >> vcpu->head.page_shift) % MSLOT_TLB_ENTRIES == i &&
+	       mslot_vcpu_hit(vcpu, *addr, 1, MSLOT_READ);
+}
+
+static uint64_t nhits(const struct mslot_vcpu *vcpu)
+{
+	uint64_t addr, n = 0;
+
+	for (size_t i = 0; i < MSLOT_TLB_ENTRIES; i++)
+		n += hit(vcpu, i, &addr);
+	return n;
+}
+
+/* May the page of the slot be written to unasked? Where it is logged, it has been marked. */
+static bool may_write(const struct mmu_world *w, const struct naive_slot *slot, uint64_t gfn)
+{
+	const uint64_t page = gfn - (slot->gpa >> w->shift);
+
+	if (slot->flags & MSLOT_READONLY)
+		return false;
+	return !nmmu_logged(&w->view, slot) || !w->mode->dirty ||
+	       w->bits.pages[slot - w->naive.slots][page].pending;
+}
+
+/* T1: what the vCPU inside uses is what the map says, unless it is asked to forget it. */
+bool mmu_check_cache(struct mmu_world *w)
+{
+	const struct mslot_vcpu *vcpu = w->inside >= 0 ? w->vcpus[w->inside] : NULL;
+	const struct mmu_root *root;
+	uint64_t addr;
+
+	if (!vcpu || w->vcpu_root[w->inside] < 0 || mmu_asked(vcpu))
+		return true;
+	root = &w->roots[w->vcpu_root[w->inside]];
+	for (size_t i = 0; i < MSLOT_TLB_ENTRIES; i++) {
+		const uint64_t pages = UINT64_C(1) << (9 * root->levels);
+		const struct naive_slot *slot;
+		struct nmmu_run page;
+		struct nmmu_at at = {.space = root->space};
+
+		/* What a shadow root's guest meant then is not known. */
+		if (root->kind == MSLOT_ROOT_SHADOW || !hit(vcpu, i, &addr))
+			continue;
+		mmu_tally.hits++;
+		at.page = at.gfn = (addr >> w->shift) & (pages - 1);
+		slot = nmmu_slot(&w->naive, root->space, at.gfn);
+		if (!slot)
+			return twin_fail("cached: no slot at %#" PRIx64 "\n", addr);
+		page = nmmu_leaf(&w->naive, &at, 1);
+		if (addr + vcpu->head.tlb[i].addend != nmmu_hva(&w->naive, &page))
+			return twin_fail("cached: another host page at %#" PRIx64 "\n", addr);
+		if (mslot_vcpu_hit(vcpu, addr, 1, MSLOT_WRITE) && !may_write(w, slot, at.gfn))
+			return twin_fail("cached: writable at %#" PRIx64 "\n", addr);
+	}
+	return true;
+}
+
 static bool poll_vcpu(struct mmu_world *w)
 {
 	struct mslot_vcpu *vcpu = w->vcpus[w->inside];
+	const uint64_t before = mmu_asked(vcpu) ? 0 : nhits(vcpu);
 	const struct mslot_snapshot *snap;
 	const int err = mslot_vcpu_poll(vcpu, &snap);
 
 	mmu_log(w, "poll %d", w->inside);
+	if (nhits(vcpu) != before)
+		return twin_fail("poll: %" PRIu64 " pages cached, not %" PRIu64 "\n", nhits(vcpu),
+				 before);
 	if (err)
 		return twin_fail("mslot_vcpu_poll: %d\n", err);
 	if (mslot_snapshot_generation(snap) != w->naive.generation)

@@ -19,7 +19,7 @@ const struct mmu_mode mmu_modes[] = {
     {.name = "small", .nspaces = 2, .nslots = 6, .target = 10, .unit_pages = 9,
      .window_pages = 4000, .region_pages = 6000, .base_gfn = 16, .dirty = true, .weight = 4},
     {.name = "two mib", .nspaces = 2, .nslots = 4, .target = 8, .unit_pages = 512,
-     .window_pages = 8192, .region_pages = 12288, .base_gfn = TWO_MIB, .dirty = true, .weight = 5},
+     .window_pages = 12288, .region_pages = 12288, .base_gfn = TWO_MIB, .dirty = true, .weight = 7},
     {.name = "one gib", .nspaces = 1, .nslots = 3, .target = 5, .unit_pages = ONE_GIB,
      .window_pages = ONE_GIB * 12, .region_pages = ONE_GIB * 8, .base_gfn = ONE_GIB, .weight = 5},
     {.name = "one gib, near the end of four levels", .nspaces = 2, .nslots = 3, .target = 6,
@@ -87,7 +87,7 @@ uint64_t mmu_some_gfn(struct mmu_world *w, uint32_t space)
 	if (!w->naive.n || mmu_chance(w, 5))
 		return w->mode->base_gfn + mmu_below(w, w->mode->window_pages);
 	slot = &w->naive.slots[mmu_below(w, w->naive.n)];
-	for (unsigned int i = 0; slot->key.space != space && i < 4; i++)
+	for (unsigned int i = 0; slot->key.space != space && i < 12; i++)
 		slot = &w->naive.slots[mmu_below(w, w->naive.n)];
 	gfn = slot->gpa >> w->shift;
 	npages = slot->len >> w->shift;
@@ -271,6 +271,9 @@ static bool create_mmu(struct mmu_world *w)
 	for (size_t i = 0; i < MMU_ROOTS - 1; i++)
 		if (!create_root(w, &w->roots[i]))
 			return false;
+	/* So small a map would have a small budget, and little were certain. */
+	w->limit = mmu_chance(w, 80) ? MMU_MANY_TABLES : 0;
+	mslot_mmu_limit_set(w->mmu, w->limit);
 	mslot_mmu_stats_get(w->mmu, &w->stats);
 	return true;
 }

@@ -184,7 +184,9 @@ bool mmu_protect_step(struct mmu_world *w)
 
 bool mmu_limit_step(struct mmu_world *w)
 {
-	w->limit = mmu_chance(w, 40) ? 0 : 1 + mmu_below(w, mmu_chance(w, 50) ? 20 : 200);
+	w->limit = MMU_MANY_TABLES;
+	if (mmu_chance(w, 20))
+		w->limit = mmu_chance(w, 40) ? 0 : 1 + mmu_below(w, mmu_chance(w, 50) ? 20 : 200);
 	mslot_mmu_limit_set(w->mmu, w->limit);
 	return mmu_log(w, "limit %" PRIu64, w->limit);
 }

@@ -212,24 +212,62 @@ static uint64_t follow_run(const struct nmmu_run *run, uint32_t space, const str
 	return left;
 }
 
+/* Parts of a writable run that are writable still, and parts that are not. Returns which there are. */
+static bool follow_permission(const struct nmmu_run *run, uint32_t space,
+			      const struct nmmu_view *after, struct nmmu_runs *to)
+{
+	const uint64_t end = run->gfn + run->npages;
+	struct nmmu_run piece, part = {0};
+	bool tight = false;
+
+	for (uint64_t gfn = run->gfn; next_piece(after->map, space, gfn, end, &piece);
+	     gfn += piece.npages) {
+		const bool writable = nmmu_writable(after, space, &piece);
+
+		tight |= !writable;
+		if (part.npages && (part.write == NMMU_YES) == writable) {
+			part.npages += piece.npages;
+			continue;
+		}
+		if (part.npages)
+			nmmu_append(to, &part);
+		part = nmmu_part(run, gfn - run->gfn, piece.npages);
+		part.write = writable ? NMMU_YES : NMMU_NO;
+	}
+	if (part.npages == run->npages) {
+		const enum nmmu_bit write = part.write;
+
+		part = *run;
+		part.write = write;
+	}
+	nmmu_append(to, &part);
+	return tight;
+}
+
 bool nmmu_follow(struct nmmu_runs *runs, uint32_t space, const struct nmmu_view *after)
 {
-	struct nmmu_runs to = {0};
+	struct nmmu_runs parts = {0}, to = {0};
 	bool lost = false;
 
 	for (size_t i = 0; i < runs->n; i++) {
 		const struct nmmu_run *run = &runs->run[i];
-		const size_t first = to.n;
-		bool tight = false;
 
-		lost |= follow_run(run, space, after->map, &to) != run->npages;
-		for (size_t k = first; k < to.n; k++)
-			tight |= !nmmu_writable(after, space, &to.run[k]);
-		/* The leaf may lose the bit as a whole before it is split. */
-		for (size_t k = first; tight && k < to.n; k++)
-			to.run[k].write = to.run[k].level ? NMMU_NO : NMMU_EITHER;
-		lost |= tight && run->write == NMMU_YES;
+		nmmu_clear(&parts);
+		lost |= follow_run(run, space, after->map, &parts) != run->npages;
+		for (size_t k = 0; k < parts.n; k++) {
+			struct nmmu_run *part = &parts.run[k];
+
+			if (part->write == NMMU_YES) {
+				lost |= follow_permission(part, space, after, &to);
+				continue;
+			}
+			/* Whether it is split where it has no permission to lose is all the same. */
+			if (part->level > 1)
+				part->level = 0;
+			nmmu_append(&to, part);
+		}
 	}
+	nmmu_fini(&parts);
 	nmmu_fini(runs);
 	*runs = to;
 	return lost;
