@@ -286,7 +286,7 @@ static int run_both(const struct bench_group *g, bool same, uint64_t nthreads)
 	    .p = {.row = {.layout = same ? "same-frames" : "disjoint",
 			  .axis = "threads",
 			  .slots = nthreads},
-		  .part = MMU_FAULTS,
+		  .part = MMU_PAIRS,
 		  .shape = {.npages = MMU_THREADS * n,
 			    .nslots = 1,
 			    .leaf_level = 1,
