@@ -3,16 +3,14 @@
  * mmu_mslot.c - the library's tables, through its public headers: their two forms, and four more
  * ways to use them.
  *
- *   mslot             reverse maps
- *   mslot-bitmaps     slot bitmaps
- *   mslot-invalidate  reverse maps; host memory goes between mslot_invalidate_begin() and its end,
- *                     after which nobody uses it any more, instead of after mslot_zap_hva(), which
- *                     only asks
- *   mslot-recreated   a control: slots that should be merged or split are deleted and created
- *   mslot-splitting   what a design whose tables are a processor's must do where logging begins:
- *                     put a table of single pages in the place of each large leaf
- *   mslot-apart       a control: two threads that have a map each, and meet nowhere but in the
- * machine
+ *   mslot          reverse maps
+ *   mslot-bitmaps  slot bitmaps
+ *   invalidate     reverse maps; host memory goes between mslot_invalidate_begin() and its end,
+ * after which nobody uses it any more, instead of after mslot_zap_hva(), which only asks recreated
+ * a control: slots that should be merged or split are deleted and created splitting      what a
+ * design whose tables are a processor's must do where logging begins: put a table of single pages
+ * in the place of each large leaf apart          a control: two threads that have a map each, and
+ * meet nowhere but in the machine
  *
  * A thread has a vCPU, and with it a root of its own or the one for all. Each call is one section.
  */
@@ -380,24 +378,24 @@ const struct mmu_engine mmu_bitmaps = {
     .create = create_bitmaps,
     .edit = mmu_world_edit,
     COMMON};
-const struct mmu_engine mmu_invalidate = {.name = "mslot-invalidate",
+const struct mmu_engine mmu_invalidate = {.name = "invalidate",
 					  .parts = 1u << MMU_UNMAPS,
 					  .create = create_invalidate,
 					  .edit = mmu_world_edit,
 					  COMMON};
-const struct mmu_engine mmu_recreated = {.name = "mslot-recreated",
+const struct mmu_engine mmu_recreated = {.name = "recreated",
 					 .parts = 1u << MMU_EDITS,
 					 .recreates = true,
 					 .create = create_reverse,
 					 .edit = mmu_world_recreate,
 					 COMMON};
-const struct mmu_engine mmu_splitting = {.name = "mslot-splitting",
+const struct mmu_engine mmu_splitting = {.name = "splitting",
 					 .parts = 1u << MMU_LOGGING,
 					 .splits = true,
 					 .create = create_small,
 					 .edit = mmu_world_split_leaves,
 					 COMMON};
-const struct mmu_engine mmu_apart = {.name = "mslot-apart",
+const struct mmu_engine mmu_apart = {.name = "apart",
 				     .parts = 1u << MMU_PAIRS,
 				     .create = apart_create,
 				     .destroy = apart_destroy,
