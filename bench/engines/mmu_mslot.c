@@ -5,12 +5,12 @@
  *
  *   mslot          reverse maps
  *   mslot-bitmaps  slot bitmaps
- *   invalidate     reverse maps; host memory goes between mslot_invalidate_begin() and its end,
- * after which nobody uses it any more, instead of after mslot_zap_hva(), which only asks recreated
- * a control: slots that should be merged or split are deleted and created splitting      what a
- * design whose tables are a processor's must do where logging begins: put a table of single pages
- * in the place of each large leaf apart          a control: two threads that have a map each, and
- * meet nowhere but in the machine
+ *   invalidate     reverse maps; host memory goes between mslot_invalidate_begin() and its
+ *                  end, after which nobody uses it any more, instead of after mslot_zap_hva()
+ *   recreated      a control: slots that should be merged or split are deleted and created
+ *   splitting      what a design whose tables are a processor's must do where logging begins:
+ *                  put a table of single pages in the place of each large leaf
+ *   apart          a control: two threads with a map each, who meet in the machine only
  *
  * A thread has a vCPU, and with it a root of its own or the one for all. Each call is one section.
  */
