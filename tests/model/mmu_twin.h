@@ -50,6 +50,7 @@ struct mmu_mode {
 	uint32_t max_leaf_level;
 	bool dirty;             /* with consumers; takes a struct for each page */
 	uint32_t weight;        /* how often it is chosen */
+	uint32_t most_steps;    /* 0: no fewer than for others */
 };
 
 /* What a shadow root's guest has in its tables: contiguous addresses show contiguous frames. */

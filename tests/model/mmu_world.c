@@ -39,7 +39,7 @@ const struct mmu_mode mmu_modes[] = {
     {.name = "509 slots", .nspaces = 1, .nslots = 509, .target = 509, .unit_pages = 6,
      .window_pages = 20000, .region_pages = 20000, .weight = 1},
     {.name = "4096 slots", .nspaces = 1, .nslots = 4096, .target = 4096, .unit_pages = 2,
-     .window_pages = 60000, .region_pages = 20000, .weight = 1},
+     .window_pages = 60000, .region_pages = 20000, .weight = 1, .most_steps = 60},
 };
 const size_t mmu_nmodes = sizeof(mmu_modes) / sizeof(*mmu_modes);
 
