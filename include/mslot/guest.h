@@ -47,8 +47,12 @@ static inline void *mslot_vcpu_hit_page(const struct mslot_vcpu *vcpu, uint64_t 
 					enum mslot_access access)
 {
 	const struct mslot_vcpu_head *head = (const struct mslot_vcpu_head *)(const void *)vcpu;
+	/* The entry of the page's number, without a multiplication. */
 	const struct mslot_tlb_entry *entry =
-	    &head->tlb[(addr >> head->page_shift) & (MSLOT_TLB_ENTRIES - 1)];
+	    (const struct mslot_tlb_entry *)(const void *)((const char *)head->tlb +
+							   (addr >> head->entry_shift &
+							    (sizeof(head->tlb) -
+							     sizeof(head->tlb[0]))));
 	uint64_t tag = access == MSLOT_WRITE ? entry->write_tag : entry->read_tag;
 
 	if (__builtin_expect(tag != ((addr & head->page_mask) | head->epoch), 0))
