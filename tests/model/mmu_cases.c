@@ -109,7 +109,8 @@ static bool is_right(struct fixture *f)
 
 /* ---- Cases ----------------------------------------------------------------------- */
 
-/* A slot moves between alignments: no large leaf is left of the old one, nor made of the new one. */
+/* A slot moves between alignments: no large leaf is left of the old one, nor made of the new one.
+ */
 static bool moved_between_alignments(struct fixture *f)
 {
 	static const struct {
@@ -238,6 +239,24 @@ static bool readonly_is_taken_from_leaves(struct fixture *f)
 	return true;
 }
 
+/* A read-only slot is split, and one part may be written to: the leaf of both may not. */
+static bool loosened_part_of_a_leaf(struct fixture *f)
+{
+	const struct mslot_slot_def readonly = {.flags = MSLOT_READONLY}, off = {0};
+	struct mslot_part part = {.id = 2, .gpa = (BASE_GFN + 100) * PAGE};
+
+	CHECK(create(f, 1, BASE_GFN, UNIT));
+	CHECK(edit(f, MSLOT_EDIT_SET_FLAGS, 1, readonly));
+	CHECK(fault(f, BASE_GFN, MSLOT_READ) == 2);
+	CHECK(
+	    commit(f, &(struct mslot_edit){
+			  .kind = MSLOT_EDIT_SPLIT, .def.key.id = 1, .parts = &part, .nparts = 1}));
+	CHECK(edit(f, MSLOT_EDIT_SET_FLAGS, 2, off) && found(f, BASE_GFN) == 2);
+	CHECK(fault(f, BASE_GFN + 100, MSLOT_WRITE) == 2 && found(f, BASE_GFN + 100) == 2);
+	CHECK(fault(f, BASE_GFN + 99, MSLOT_WRITE) == -EACCES);
+	return is_right(f);
+}
+
 /* Bits of the second and third word of a mask, and a mask of nothing. */
 static bool protection_by_words_of_a_mask(struct fixture *f)
 {
@@ -266,7 +285,8 @@ static bool age_forgets_what_it_reports(struct fixture *f)
 	dirty.what = MSLOT_AGE_DIRTY;
 	dirty.bitmap = NULL;
 	CHECK(create(f, 1, BASE_GFN, 200));
-	CHECK(fault(f, BASE_GFN + 3, MSLOT_READ) == 1 && fault(f, BASE_GFN + 70, MSLOT_WRITE) == 1 &&
+	CHECK(fault(f, BASE_GFN + 3, MSLOT_READ) == 1 &&
+	      fault(f, BASE_GFN + 70, MSLOT_WRITE) == 1 &&
 	      fault(f, BASE_GFN + 100, MSLOT_WRITE) == 1);
 	CHECK(mslot_test_age(f->mmu, &dirty) == 1 && mslot_test_age(f->mmu, &both) == 2);
 	CHECK(bits[0] == 8 && bits[1] == 64);
@@ -282,14 +302,14 @@ static const struct {
 	const char *name;
 	bool (*run)(struct fixture *f);
 } cases[] = {
-#define CASE(name) {#name, name}
-    CASE(moved_between_alignments),
-    CASE(bitmap_grows_across_64),
-    CASE(renumbered_slot_keeps_leaves),
-    CASE(huge_leaf_loses_a_page),
-    CASE(logging_changes_no_shape),
-    CASE(readonly_is_taken_from_leaves),
-    CASE(protection_by_words_of_a_mask),
+#define CASE(name)                                                                                 \
+	{                                                                                          \
+#name, name                                                                        \
+	}
+    CASE(moved_between_alignments),     CASE(bitmap_grows_across_64),
+    CASE(renumbered_slot_keeps_leaves), CASE(huge_leaf_loses_a_page),
+    CASE(logging_changes_no_shape),     CASE(readonly_is_taken_from_leaves),
+    CASE(loosened_part_of_a_leaf),      CASE(protection_by_words_of_a_mask),
     CASE(age_forgets_what_it_reports),
 #undef CASE
 };

@@ -3,8 +3,8 @@
  * mmu_observe.c - what each root has, compared with what the twin says it must and may have.
  *
  * Every run of the twin is looked up leaf by leaf; where runs were at the last time and are no
- * longer, nothing may be found; and the MMU counts as many leaves as were found (with reverse maps),
- * so that there is no other.
+ * longer, nothing may be found; and the MMU counts as many leaves as were found (with reverse
+ * maps), so that there is no other.
  */
 #include "mmu_twin.h"
 
@@ -199,8 +199,8 @@ bool mmu_exact(struct mmu_world *w)
 bool mmu_counted(struct mmu_world *w, const char *what, int64_t got, uint64_t want)
 {
 	(void)w;
-	return got == (int64_t)want || twin_fail("%s: %" PRId64 " leaves, not %" PRIu64 "\n", what,
-						 got, want);
+	return got == (int64_t)want ||
+	       twin_fail("%s: %" PRId64 " leaves, not %" PRIu64 "\n", what, got, want);
 }
 
 static uint64_t expected_limit(const struct mmu_world *w)

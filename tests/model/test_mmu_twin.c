@@ -67,7 +67,8 @@ static bool run_world(uint64_t seed, uint64_t steps, enum mslot_mmu_form form, c
 	good = good && mmu_world_end(&w);
 	if (!good) {
 		mmu_print_log(&w);
-		printf("again: test-model-mmu_twin %" PRIu64 " %u\n", seed, (unsigned int)STEPS_PER_MAP * (form == MSLOT_MMU_SLOT_BITMAPS ? 2 : 1));
+		printf("again: test-model-mmu_twin %" PRIu64 " %u\n", seed,
+		       (unsigned int)STEPS_PER_MAP * (form == MSLOT_MMU_SLOT_BITMAPS ? 2 : 1));
 	}
 	return good;
 }
