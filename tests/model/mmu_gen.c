@@ -44,12 +44,11 @@ static struct mslot_edit *begin(struct mmu_world *w, enum mslot_edit_kind kind,
 
 static uint32_t fresh_id(struct mmu_world *w, uint32_t space)
 {
-	for (;;) {
-		const struct mslot_key key = {space, 200 + (uint32_t)mmu_below(w, 8192)};
+	struct mslot_key key = {space, 200 + (uint32_t)mmu_below(w, 8192)};
 
-		if (!naive_find_id(&w->naive, key))
-			return key.id;
-	}
+	while (naive_find_id(&w->naive, key))
+		key.id++;
+	return key.id;
 }
 
 /* Memory of a region that is congruent with a frame, by units of 2^18 or 2^9 pages; or nearly. */
