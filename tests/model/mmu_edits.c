@@ -32,7 +32,7 @@ static bool check_asked(struct mmu_world *w, const struct effect *effect)
 
 	mslot_mmu_stats_get(w->mmu, &now);
 	mmu_tally.quiet += !effect->tightened;
-	if (!effect->tightened && !effect->logs_more && now.flushes != w->stats.flushes)
+	if (!effect->tightened && now.flushes != w->stats.flushes)
 		return twin_fail("commit: asked to flush, though nothing was taken away\n");
 	if (!effect->tightened && pending != effect->pending)
 		return twin_fail("commit: the vCPU is asked, though nothing was taken away\n");
