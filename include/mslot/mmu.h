@@ -109,7 +109,7 @@ struct mslot_mmu_stats {
 	uint64_t table_bytes; /* of all tables */
 	uint64_t frame_bytes; /* heads of reverse maps; 0 with slot bitmaps */
 	uint64_t list_bytes;  /* lists of reverse maps; with slot bitmaps, numbers of slots
-				* and bits of those beyond 64 */
+			       * and bits of those beyond 64 */
 	uint64_t mapped;      /* leaves in reverse maps; 0 with slot bitmaps */
 	uint64_t longest;     /* the most leaves that one frame ever had */
 };
@@ -212,12 +212,22 @@ struct mslot_translation {
 MSLOT_API int mslot_root_lookup(struct mslot_root *root, uint64_t addr,
 				struct mslot_translation *out);
 
+/*
+ * mslot_root_stamp() - how often mslot_zap_page() was called for a root.
+ *   root   the root
+ * Who walks the guest's own tables takes a stamp before, and gives it to mslot_fault(): what
+ * the guest has changed and told of since is not installed. Needed where several vCPUs share a
+ * shadow root. Returns the stamp; never 0. Context: any thread. Wait-free.
+ */
+MSLOT_API uint64_t mslot_root_stamp(const struct mslot_root *root);
+
 /* ---- Faults ------------------------------------------------------------- */
 
 struct mslot_fault {
 	uint64_t addr; /* in the root; need not be aligned */
 	/* The rest of what a shadow root needs to know; a direct root ignores it. */
 	struct mslot_walk walk;
+	uint64_t stamp; /* of mslot_root_stamp(), taken before the walk; 0: walk stays right */
 	enum mslot_access access;
 };
 
@@ -232,12 +242,11 @@ struct mslot_fault {
  * vCPU's, the vCPU's cache gets it too.
  * Returns 0, -ENOENT there is no slot (MMIO: true for the section's generation only), -EACCES
  *   the slot, or the guest's own table, is read-only; -EAGAIN a host invalidation of the page is
- *   under way: poll, or leave, and fault again; -ENOSPC the dirty ring is full, -ENOMEM, -EINVAL
- *   the vCPU is not inside its section, another map's root, or an address beyond the root's levels
- *   or a walk whose level is not 1 to 3.
- * Context: the vCPU's thread inside its section. Allocates before any lock is taken; takes the
- *   lock of one frame at a time.
- * Lifetime: out->hva is usable until the section ends.
+ *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again; -ENOSPC
+ * the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another map's root,
+ * or an address beyond the root's levels or a walk whose level is not 1 to 3. Context: the vCPU's
+ * thread inside its section. Allocates before any lock is taken; takes the lock of one frame at a
+ * time. Lifetime: out->hva is usable until the section ends.
  */
 MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
 			  const struct mslot_fault *fault, struct mslot_translation *out);
