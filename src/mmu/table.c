@@ -84,6 +84,8 @@ static void take_apart(struct mslot_map *map, struct map_deferred *deferred)
 
 	(void)map;
 	PERTURB(TABLE_TAKEN_APART);
+	/* Nobody has it by now, but maybe a thread that a fork has left behind. */
+	atomic_store_explicit(&table->locked, false, memory_order_relaxed);
 	for (i = 0; i < TABLE_ENTRIES; i++) {
 		if (leaf_take(table, i))
 			continue;
