@@ -326,7 +326,7 @@ static int install(struct fault *f)
 	needs_list = head && !(guard.value & HEAD_DEAD) && rmap_needs_list(guard.value);
 	guard_unlock(&guard);
 	if (err == TRY_AGAIN && needs_list && !f->spare) {
-		f->spare = rmap_list_create(f->mmu);
+		f->spare = rmap_list_create(f->mmu, guard.value);
 		return f->spare ? TRY_AGAIN : -ENOMEM;
 	}
 	if (err)

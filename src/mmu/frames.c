@@ -13,11 +13,13 @@
 
 #define MIN_LEVELS 3u
 
-void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters)
+void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters,
+		 enum mmu_count bytes)
 {
 	unsigned int levels = (bits + FRAME_BITS - 1) / FRAME_BITS;
 
 	frames->counters = counters;
+	frames->bytes = bytes;
 	frames->levels = levels < MIN_LEVELS ? MIN_LEVELS : levels;
 	atomic_init(&frames->root, NULL);
 }
@@ -30,7 +32,7 @@ static size_t node_bytes(unsigned int level)
 
 static void node_free(struct frame_node *node, unsigned int level)
 {
-	count_sub(node->frames->counters, COUNT_FRAME_BYTES, node_bytes(level));
+	count_sub(node->frames->counters, node->frames->bytes, node_bytes(level));
 	mem_free(node);
 }
 
@@ -109,7 +111,7 @@ static bool make_node(struct frames *frames, _Atomic(struct frame_node *) *link,
 	if (!node)
 		return false;
 	node->frames = frames;
-	count_add(frames->counters, COUNT_FRAME_BYTES, node_bytes(level));
+	count_add(frames->counters, frames->bytes, node_bytes(level));
 	/* seq_cst: pairs with link_of() of a zapper. */
 	if (!atomic_compare_exchange_strong_explicit(link, &none, node, memory_order_seq_cst,
 						     memory_order_seq_cst))

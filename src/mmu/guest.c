@@ -278,23 +278,23 @@ static int pages_translate(struct pages *pages, struct mslot_vcpu *vcpu, enum ms
 	return err;
 }
 
-/* To guest memory from `from`, or from guest memory to `to`. */
-static void pages_move(const struct pages *pages, const struct mslot_vcpu *vcpu, uint8_t *to,
-		       const uint8_t *from)
+/* From `buf` for a write, else to it. */
+static void pages_move(const struct pages *pages, const struct mslot_vcpu *vcpu, uint8_t *buf,
+		       enum mslot_access access)
 {
 	uint64_t done, n, i = 0;
 
 	for (done = 0; done < pages->len; done += n, i++) {
 		n = u64_min(pages->len - done, page_rest(vcpu, pages->addr + done));
-		if (from)
-			memcpy(pages->host[i], from + done, n);
+		if (access == MSLOT_WRITE)
+			memcpy(pages->host[i], buf + done, n);
 		else
-			memcpy(to + done, pages->host[i], n);
+			memcpy(buf + done, pages->host[i], n);
 	}
 }
 
-static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *to,
-		const uint8_t *from)
+static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *buf,
+		enum mslot_access access)
 {
 	struct pages pages;
 	int err = begin(vcpu);
@@ -304,21 +304,22 @@ static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *to,
 	err = pages_init(&pages, vcpu, addr, len);
 	if (err)
 		return err;
-	err = pages_translate(&pages, vcpu, from ? MSLOT_WRITE : MSLOT_READ);
+	err = pages_translate(&pages, vcpu, access);
 	if (!err)
-		pages_move(&pages, vcpu, to, from);
+		pages_move(&pages, vcpu, buf, access);
 	pages_fini(&pages);
 	return err;
 }
 
 int mslot_vcpu_read(struct mslot_vcpu *vcpu, uint64_t addr, void *buf, size_t len)
 {
-	return copy(vcpu, addr, len, buf, NULL);
+	return copy(vcpu, addr, len, buf, MSLOT_READ);
 }
 
 int mslot_vcpu_write(struct mslot_vcpu *vcpu, uint64_t addr, const void *buf, size_t len)
 {
-	return copy(vcpu, addr, len, NULL, buf);
+	/* Not written to. */
+	return copy(vcpu, addr, len, (uint8_t *)(uintptr_t)buf, MSLOT_WRITE);
 }
 
 /* ---- Read-modify-writes ---------------------------------------------------- */
@@ -383,19 +384,20 @@ static bool cmpxchg_u128(void *host, struct mslot_u128 *expected, const struct m
 	uint32_t failed;
 	bool equal;
 
-	do {
-		__asm__ __volatile__("ldaxp %0, %1, [%2]"
-				     : "=&r"(found.first), "=&r"(found.second)
-				     : "r"(host)
-				     : "memory");
-		equal = found.first == expected->first && found.second == expected->second;
-		/* What was found is stored again: only then were both halves loaded at once. */
-		store = equal ? *desired : found;
-		__asm__ __volatile__("stlxp %w0, %1, %2, [%3]"
-				     : "=&r"(failed)
-				     : "r"(store.first), "r"(store.second), "r"(host)
-				     : "memory");
-	} while (failed);
+	/* What was found is stored again: only then were both halves loaded at once. */
+	__asm__ __volatile__("1: ldaxp %0, %1, [%5]\n"
+			     "   cmp %0, %6\n"
+			     "   ccmp %1, %7, #0, eq\n"
+			     "   csel %2, %8, %0, eq\n"
+			     "   csel %3, %9, %1, eq\n"
+			     "   stlxp %w4, %2, %3, [%5]\n"
+			     "   cbnz %w4, 1b"
+			     : "=&r"(found.first), "=&r"(found.second), "=&r"(store.first),
+			       "=&r"(store.second), "=&r"(failed)
+			     : "r"(host), "r"(expected->first), "r"(expected->second),
+			       "r"(desired->first), "r"(desired->second)
+			     : "cc", "memory");
+	equal = found.first == expected->first && found.second == expected->second;
 	*expected = found;
 	return equal;
 }
