@@ -178,6 +178,7 @@ static void run_cases(const struct edit_case *cases, size_t n, const struct mslo
 		}
 }
 
+/* long: a table */
 static void only_what_an_edit_changes_goes(void **state)
 {
 	const uint64_t end = FIRST + N;
