@@ -195,7 +195,8 @@ MSLOT_API int mslot_vcpu_root_set(struct mslot_vcpu *vcpu, struct mslot_root *ro
 /* A translation, as found or made. */
 struct mslot_translation {
 	uint64_t hva;       /* of the address asked for */
-	uint64_t len_bytes; /* from there on to the end of the leaf; writable: of the page */
+	uint64_t len_bytes; /* from there to the end of the leaf; of the page where a write is
+			     * allowed for this page only */
 	uint32_t level;     /* of the leaf: 1, 2, 3 */
 	uint32_t writable;  /* nonzero: may be written to, until the vCPU is asked to flush */
 };
@@ -256,10 +257,11 @@ MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
  *   vcpu     the vCPU, inside its section
  *   root     the root; a shadow one needs its walk()
  *   range    addresses of the root
- *   access   as in mslot_fault(); writes mark nothing, and make writable what needs no mark
+ *   access   what for; writes mark nothing, and make writable what needs no mark
  * Pages without a slot, and read-only ones for writing, are passed over.
- * Returns the number of pages that are mapped now, or what else mslot_fault() or walk() returned
- *   if not even the first page could be looked at.
+ * Returns the number of pages that are mapped now, -EINVAL the vCPU is not inside its section,
+ *   another map's root, a shadow one without walk(), or a range that wraps; or what else
+ *   mslot_fault() or walk() returned if not even the first page could be looked at.
  * Context: as mslot_fault(). Stops early when the vCPU is asked to poll.
  */
 MSLOT_API int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *root,
@@ -294,7 +296,8 @@ MSLOT_API int64_t mslot_zap_gfn(struct mslot_mmu *mmu, uint32_t space, struct ms
  * mslot_zap_hva() - all roots forget a range of host memory, through whatever slots show it.
  *   mmu     the MMU
  *   range   host bytes
- * Returns, Context: as mslot_zap_gfn(), but for -EINVAL.
+ * Returns the number of leaves that went, -EDEADLK in a listener callback.
+ * Context: any thread, in or outside sections. Takes the writer mutex.
  */
 MSLOT_API int64_t mslot_zap_hva(struct mslot_mmu *mmu, struct mslot_range range);
 
