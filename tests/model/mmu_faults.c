@@ -199,7 +199,20 @@ static bool check_counts(struct mmu_world *w, int err)
 	    now.mmio - w->stats.mmio != (err == -ENOENT) ||
 	    now.invalidated - w->stats.invalidated != (err == -EAGAIN))
 		return twin_fail("fault: %d, and other counters went up\n", err);
+	if (err == 0 && now.tables > now.max_tables && now.tables > w->stats.tables)
+		return twin_fail("fault: %" PRIu64 " tables, where %" PRIu64 " are allowed\n",
+				 now.tables, now.max_tables);
 	return true;
+}
+
+/* The tables on the way are made all the same, and a leaf of another frame is gone perhaps. */
+static void note_refusal(struct mmu_root *root, const struct asked *a)
+{
+	struct nmmu_run *run = nmmu_find(&root->runs, a->at.page);
+
+	mmu_note_fine(root, a->at.page);
+	if (run && run->gfn + (a->at.page - run->page) != a->at.gfn)
+		run->must = false;
 }
 
 bool mmu_faulted(struct mmu_world *w, struct mmu_root *root, const struct mslot_fault *fault,
@@ -218,9 +231,8 @@ bool mmu_faulted(struct mmu_world *w, struct mmu_root *root, const struct mslot_
 	mmu_tally.refused[1] += err == -ENOENT;
 	mmu_tally.refused[2] += err == -EACCES;
 	mmu_tally.refused[3] += err == -EAGAIN;
-	/* The tables on the way to it are there all the same. */
 	if (err == -EAGAIN)
-		mmu_note_fine(root, a.at.page);
+		note_refusal(root, &a);
 	if (err)
 		return true;
 	root->stale = false;
