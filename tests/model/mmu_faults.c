@@ -274,6 +274,7 @@ bool mmu_fault_step(struct mmu_world *w)
 	struct mslot_fault fault = {.access = mmu_chance(w, 40) ? MSLOT_WRITE : MSLOT_READ};
 	struct mslot_translation out = {0};
 	struct mmu_root *root = mmu_some_root(w);
+	struct asked a;
 	uint64_t page;
 	int err;
 
@@ -289,6 +290,8 @@ bool mmu_fault_step(struct mmu_world *w)
 	err = mslot_fault(w->vcpus[w->inside], root->handle, &fault, &out);
 	if (mmu_scarce_end(w) && err == -ENOMEM) {
 		mmu_log(w, "fault without memory");
+		ask(w, root, &fault, &a);
+		note_refusal(root, &a);
 		if (!mmu_observe(w))
 			return false;
 		err = mslot_fault(w->vcpus[w->inside], root->handle, &fault, &out);
