@@ -199,7 +199,20 @@ static bool check_counts(struct mmu_world *w, int err)
 	    now.mmio - w->stats.mmio != (err == -ENOENT) ||
 	    now.invalidated - w->stats.invalidated != (err == -EAGAIN))
 		return twin_fail("fault: %d, and other counters went up\n", err);
+	if (err == 0 && now.tables > now.max_tables && now.tables > w->stats.tables)
+		return twin_fail("fault: %" PRIu64 " tables, where %" PRIu64 " are allowed\n",
+				 now.tables, now.max_tables);
 	return true;
+}
+
+/* The tables on the way are made all the same, and a leaf of another frame is gone perhaps. */
+static void note_refusal(struct mmu_root *root, const struct asked *a)
+{
+	struct nmmu_run *run = nmmu_find(&root->runs, a->at.page);
+
+	mmu_note_fine(root, a->at.page);
+	if (run && run->gfn + (a->at.page - run->page) != a->at.gfn)
+		run->must = false;
 }
 
 bool mmu_faulted(struct mmu_world *w, struct mmu_root *root, const struct mslot_fault *fault,
@@ -218,9 +231,8 @@ bool mmu_faulted(struct mmu_world *w, struct mmu_root *root, const struct mslot_
 	mmu_tally.refused[1] += err == -ENOENT;
 	mmu_tally.refused[2] += err == -EACCES;
 	mmu_tally.refused[3] += err == -EAGAIN;
-	/* The tables on the way to it are there all the same. */
 	if (err == -EAGAIN)
-		mmu_note_fine(root, a.at.page);
+		note_refusal(root, &a);
 	if (err)
 		return true;
 	root->stale = false;
@@ -262,6 +274,7 @@ bool mmu_fault_step(struct mmu_world *w)
 	struct mslot_fault fault = {.access = mmu_chance(w, 40) ? MSLOT_WRITE : MSLOT_READ};
 	struct mslot_translation out = {0};
 	struct mmu_root *root = mmu_some_root(w);
+	struct asked a;
 	uint64_t page;
 	int err;
 
@@ -277,6 +290,8 @@ bool mmu_fault_step(struct mmu_world *w)
 	err = mslot_fault(w->vcpus[w->inside], root->handle, &fault, &out);
 	if (mmu_scarce_end(w) && err == -ENOMEM) {
 		mmu_log(w, "fault without memory");
+		ask(w, root, &fault, &a);
+		note_refusal(root, &a);
 		if (!mmu_observe(w))
 			return false;
 		err = mslot_fault(w->vcpus[w->inside], root->handle, &fault, &out);

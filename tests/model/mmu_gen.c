@@ -8,7 +8,7 @@
 
 #define MOST_TRIES 8u
 
-/* Often one of which a root has a large leaf. */
+/* Often one of which a root has a large leaf, if possible one that other slots share. */
 static const struct naive_slot *some_slot(struct mmu_world *w)
 {
 	const struct mmu_root *root = mmu_chance(w, 60) ? mmu_some_root(w) : NULL;
@@ -17,7 +17,8 @@ static const struct naive_slot *some_slot(struct mmu_world *w)
 		const struct nmmu_run *run = &root->runs.run[mmu_below(w, root->runs.n)];
 		const struct naive_slot *slot = nmmu_slot(&w->naive, root->space, run->gfn);
 
-		if (run->level > 1 && slot)
+		if (run->level > 1 && slot &&
+		    (i > MOST_TRIES / 2 || !nmmu_one_slot(&w->naive, root->space, run)))
 			return slot;
 	}
 	return &w->naive.slots[mmu_below(w, w->naive.n)];
@@ -91,6 +92,20 @@ static bool free_place(struct mmu_world *w, struct naive_slot *slot, const struc
 			return true;
 	}
 	return false;
+}
+
+/* What another slot shows, once more. */
+static bool gen_alias(struct mmu_world *w)
+{
+	const struct naive_slot *of = some_slot(w);
+	struct naive_slot slot = *of;
+
+	if (!free_place(w, &slot, NULL))
+		return false;
+	slot.gpa += (of->gpa - slot.gpa) & ((UINT64_C(512) << w->shift) - 1);
+	slot.key.id = fresh_id(w, slot.key.space);
+	begin(w, MSLOT_EDIT_CREATE, &slot);
+	return true;
 }
 
 static bool gen_create(struct mmu_world *w)
@@ -242,8 +257,8 @@ static bool gen_renumber(struct mmu_world *w)
 }
 
 static bool (*const gens[])(struct mmu_world *w) = {
-    gen_create, gen_create, gen_move,  gen_resize,   gen_resize,  gen_flags,  gen_flags,
-    gen_flags,  gen_split,  gen_merge, gen_renumber, gen_replace, gen_delete,
+    gen_create, gen_alias, gen_move,  gen_resize,   gen_resize,  gen_flags,  gen_flags,
+    gen_flags,  gen_split, gen_merge, gen_renumber, gen_replace, gen_delete,
 };
 
 void mmu_gen_edit(struct mmu_world *w)

@@ -183,6 +183,27 @@ void mmu_choose_segments(struct mmu_world *w, struct mmu_root *root)
 		choose_segment(w, root, i, &root->seg[i]);
 }
 
+/* The same host memory by way of another slot, if there is one. */
+static bool choose_alias(struct mmu_world *w, const struct mmu_root *root, struct mmu_segment *seg)
+{
+	const struct naive_slot *of = nmmu_slot(&w->naive, root->space, seg->gfn);
+	uint64_t offset;
+
+	if (!of)
+		return false;
+	offset = of->offset + (seg->gfn << w->shift) - of->gpa;
+	for (size_t i = 0; i < w->naive.n; i++) {
+		const struct naive_slot *slot = &w->naive.slots[i];
+
+		if (slot == of || slot->key.space != root->space || slot->region != of->region ||
+		    offset < slot->offset || offset >= slot->offset + slot->len)
+			continue;
+		seg->gfn = (slot->gpa + (offset - slot->offset)) >> w->shift;
+		return true;
+	}
+	return false;
+}
+
 /* Every leaf of the pages that the guest had there. */
 static bool forget_segment(struct mmu_world *w, struct mmu_root *root,
 			   const struct mmu_segment *seg)
@@ -218,7 +239,8 @@ bool mmu_guest_step(struct mmu_world *w)
 			    root->runs.run[k].page < seg->page + seg->npages &&
 			    seg->page < root->runs.run[k].page + root->runs.run[k].npages;
 	}
-	choose_segment(w, root, i, seg);
+	if (!mmu_chance(w, 40) || !choose_alias(w, root, seg))
+		choose_segment(w, root, i, seg);
 	return mmu_log(w,
 		       "guest of root %d: segment %zu page %#" PRIx64 " n %#" PRIx64
 		       " gfn %#" PRIx64 " level %u%s",

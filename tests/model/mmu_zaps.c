@@ -82,16 +82,17 @@ bool mmu_zap_gfn_step(struct mmu_world *w)
 	const uint32_t space = (uint32_t)mmu_below(w, w->naive.opt.nspaces);
 	const uint64_t first = mmu_some_gfn(w, space);
 	const uint64_t n = 1 + mmu_below(w, mmu_chance(w, 20) ? w->mode->window_pages : 20);
-	const struct mslot_range range = {first << w->shift, n << w->shift};
+	const bool all = mmu_chance(w, 4); /* to the end of all addresses, and beyond it */
+	const struct mslot_range range = {first << w->shift, all ? UINT64_MAX : n << w->shift};
 	const bool exact = mmu_exact(w);
 	const int64_t got = mslot_zap_gfn(w->mmu, space, range);
 	uint64_t want;
 
-	mmu_log(w, "zap_gfn space %u gfn %#" PRIx64 " n %#" PRIx64 ": %" PRId64, space, first, n,
-		got);
+	mmu_log(w, "zap_gfn space %u gfn %#" PRIx64 " n %#" PRIx64 ": %" PRId64, space, first,
+		all ? UINT64_MAX : n, got);
 	if (mslot_zap_gfn(w->mmu, w->naive.opt.nspaces, range) != -EINVAL)
 		return twin_fail("mslot_zap_gfn: a space that does not exist\n");
-	want = drop_gfns(w, space, first, first + n);
+	want = drop_gfns(w, space, first, all ? UINT64_MAX : first + n);
 	return counted(w, "mslot_zap_gfn", exact, got, want) && asked(w, "mslot_zap_gfn", want);
 }
 

@@ -6,7 +6,7 @@
  *
  * After each step every root must have what the twin says (mmu_observe.c). Each mode runs
  * with reverse maps and with slot bitmaps, from the same seeds. A mismatch prints the seed, the
- * last steps and the map. Without STEPS it makes 60,000, scaled by MSLOT_TEST_SCALE (percent).
+ * last steps and the map. Without STEPS it makes 120,000, scaled by MSLOT_TEST_SCALE (percent).
  */
 #include "mmu_twin.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define DEFAULT_SEED UINT64_C(20241101)
-#define DEFAULT_STEPS UINT64_C(60000)
+#define DEFAULT_STEPS UINT64_C(120000)
 #define STEPS_PER_MAP UINT64_C(400)
 
 struct twin_tally tally; /* of txn_compare.c, which prints transactions here */
