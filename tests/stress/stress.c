@@ -13,6 +13,8 @@
 #include "map/snapshot.h"
 #include "stress/windows.h"
 
+#define WINDOWS_MS 10000u /* that a run goes on for a window that was not entered */
+
 static struct stress_thread threads[STRESS_THREADS];
 static unsigned int nthreads;
 static const char *program;
@@ -115,6 +117,19 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/*
+ * On a busy machine a short run may be over before each thread had its turn: go on until the
+ * windows were entered, but not for ever, so that one that nobody enters is a failure.
+ */
+static void await_windows(void)
+{
+	const struct timespec pause = {.tv_nsec = 5000000};
+	const uint64_t end = now_ms() + WINDOWS_MS;
+
+	while (!windows_all_entered() && now_ms() < end)
+		nanosleep(&pause, NULL);
+}
+
 void stress_run(void)
 {
 	bool fixed = getenv("MSLOT_STRESS_MS") != NULL;
@@ -129,6 +144,7 @@ void stress_run(void)
 	ts.tv_nsec = (long)(ms % 1000) * 1000000;
 	stress_step_reach(&gate, 1);
 	nanosleep(&ts, NULL);
+	await_windows();
 	atomic_store(&stop, true);
 	for (i = 0; i < nthreads; i++)
 		CHECK_OK(pthread_join(threads[i].thread, NULL));

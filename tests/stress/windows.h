@@ -13,6 +13,8 @@ void windows_begin(const char *name, uint64_t seed);
 /* Seed the delays of the calling thread. */
 void windows_thread(uint64_t seed);
 void windows_off(void);
+/* Has the program entered every window that it answers for during its run? */
+bool windows_all_entered(void);
 /* Print what was entered. Returns whether a window that this program answers for was not. */
 bool windows_missed(void);
 
