@@ -53,6 +53,11 @@ enum bench_outcome case_concurrent_rw(struct bench_subject *s, double value[2]);
 enum bench_outcome case_concurrent_paced(struct bench_subject *s, double value[2]);
 enum bench_outcome case_move_active(struct bench_subject *s, double value[2]);
 
+#define DIRTY_LEASE_POINTS 6u
+#define DIRTY_MARK_POINTS 3u
+#define DIRTY_HARVEST_POINTS 12u
+#define DIRTY_MEMORY_POINTS 3u
+
 /* dirty_lease.c, dirty_mark.c, dirty_harvest.c, dirty_memory.c: of the group "dirty" */
 int dirty_lease(const struct bench_group *g);
 int dirty_mark_store(const struct bench_group *g);
@@ -64,6 +69,39 @@ int dirty_harvest_clear(const struct bench_group *g);
 int dirty_harvest_batch(const struct bench_group *g);
 int dirty_log_bytes(const struct bench_group *g);
 int dirty_log_resident(const struct bench_group *g);
+
+#define MMU_HIT_POINTS 2u
+#define MMU_DIRECT_POINTS 6u
+#define MMU_SHADOW_POINTS 4u
+#define MMU_THREADS_POINTS 4u
+#define MMU_MAP_POINTS 7u
+#define MMU_LEAF_POINTS 2u
+#define MMU_TABLES_POINTS 6u
+#define MMU_HARVEST_POINTS 4u
+#define MMU_FIGURE_KINDS 3u
+#define MMU_FIGURE_POINTS 12u
+
+/* mmu_fault.c, mmu_map.c, mmu_edit.c, mmu_log.c, mmu_stall.c, mmu_figures.c: of the group "mmu" */
+int mmu_hit(const struct bench_group *g);
+int mmu_fault_direct(const struct bench_group *g);
+int mmu_fault_shadow(const struct bench_group *g);
+int mmu_faults_2t(const struct bench_group *g);
+int mmu_map(const struct bench_group *g);
+int mmu_unmap(const struct bench_group *g);
+int mmu_unmap_2m(const struct bench_group *g);
+int mmu_merge_refaults(const struct bench_group *g);
+int mmu_split_refaults(const struct bench_group *g);
+int mmu_log_on(const struct bench_group *g);
+int mmu_log_off(const struct bench_group *g);
+int mmu_log_write(const struct bench_group *g);
+int mmu_log_tables(const struct bench_group *g);
+int mmu_harvest(const struct bench_group *g);
+int mmu_delete_stall(const struct bench_group *g);
+int mmu_metadata(const struct bench_group *g);
+int mmu_metadata_tables(const struct bench_group *g);
+int mmu_metadata_frames(const struct bench_group *g);
+int mmu_metadata_lists(const struct bench_group *g);
+int mmu_zap(const struct bench_group *g);
 
 /* The slot that is moved. */
 size_t case_moved_slot(const struct bench_subject *s);

@@ -6,7 +6,8 @@
  * looked at what a harvest said and what it left.
  */
 #include "cases.h"
-#include "dirty.h"
+#include "engines/dirty_engines.h"
+#include "group.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static void harvest_fini(struct harvest *h)
 	free(h->out);
 }
 
-static enum bench_outcome compare(struct dirty_turn *t, const uint64_t *expected, const char *what)
+static enum bench_outcome compare(struct group_turn *t, const uint64_t *expected, const char *what)
 {
 	const struct harvest *const h = t->ctx;
 	size_t i = 0;
@@ -82,12 +83,12 @@ static enum bench_outcome compare(struct dirty_turn *t, const uint64_t *expected
 		return BENCH_OK;
 	while (h->out[i] == expected[i])
 		i++;
-	return dirty_failed(t, "%s: pages 0x%zx and on are 0x%llx, expected 0x%llx", what, i * 64,
+	return group_failed(t, "%s: pages 0x%zx and on are 0x%llx, expected 0x%llx", what, i * 64,
 			    (unsigned long long)h->out[i], (unsigned long long)expected[i]);
 }
 
 /* What a harvest said, and what it left. */
-static enum bench_outcome check(struct dirty_turn *t)
+static enum bench_outcome check(struct group_turn *t)
 {
 	const struct harvester *const e = t->engine;
 	const struct harvest *const h = t->ctx;
@@ -104,11 +105,11 @@ static enum bench_outcome check(struct dirty_turn *t)
 	memset(h->out, 0x55, h->bytes);
 	ret = e->rest(t->world, h->out);
 	if (ret < 0)
-		return dirty_failed(t, "a second harvest: %s", strerror(-ret));
+		return group_failed(t, "a second harvest: %s", strerror(-ret));
 	return compare(t, keeps ? h->bitmap : h->none, "what is dirty afterwards is wrong");
 }
 
-static enum bench_outcome measure(struct dirty_turn *t, double *value)
+static enum bench_outcome measure(struct group_turn *t, double *value)
 {
 	const struct harvester *const e = t->engine;
 	const struct harvest *const h = t->ctx;
@@ -122,23 +123,23 @@ static enum bench_outcome measure(struct dirty_turn *t, double *value)
 		int64_t ns;
 
 		if (soil < 0)
-			return dirty_failed(t, "cannot make pages dirty: %s", strerror(-soil));
+			return group_failed(t, "cannot make pages dirty: %s", strerror(-soil));
 		memset(h->out, 0x55, h->bytes);
 		ns = e->harvest(t->world, h->out);
 		if (ns < 0)
-			return dirty_failed(t, "a harvest: %s", strerror((int)-ns));
+			return group_failed(t, "a harvest: %s", strerror((int)-ns));
 		outcome = check(t);
 		if (outcome != BENCH_OK)
 			return outcome;
 		us[n++] = (double)ns / 1e3;
 	}
-	*value = dirty_median(us, n);
+	*value = group_median(us, n);
 	return BENCH_OK;
 }
 
 static int run_point(const struct bench_group *g, struct harvest *h, const struct bench_row *point)
 {
-	struct dirty_turn turn[DIRTY_TURNS];
+	struct group_turn turn[GROUP_TURNS];
 	size_t n = 0;
 
 	for (size_t k = 0; k < nharvesters; k++) {
@@ -146,7 +147,7 @@ static int run_point(const struct bench_group *g, struct harvest *h, const struc
 
 		if ((e->kinds >> h->shape.kind & 1) == 0)
 			continue;
-		turn[n] = dirty_turn_of(g, e->name, point);
+		turn[n] = group_turn_of(g, e->name, point);
 		turn[n].engine = e;
 		turn[n].ctx = h;
 		turn[n].first_cpu = e->first_cpu;
@@ -155,7 +156,7 @@ static int run_point(const struct bench_group *g, struct harvest *h, const struc
 		turn[n].destroy = e->destroy;
 		n++;
 	}
-	return dirty_take_turns(g, turn, n);
+	return group_take_turns(g, turn, n);
 }
 
 static int run(const struct bench_group *g, enum harvest_kind kind)

@@ -4,7 +4,8 @@
  * already, or it is not. By the wall clock, a pass over all pages at a time, median of ROUNDS.
  */
 #include "cases.h"
-#include "dirty.h"
+#include "engines/dirty_engines.h"
+#include "group.h"
 
 #include <string.h>
 
@@ -23,25 +24,25 @@ struct marking {
 	unsigned char val;
 };
 
-static enum bench_outcome check(struct dirty_turn *t, int64_t dirty)
+static enum bench_outcome check(struct group_turn *t, int64_t dirty)
 {
 	const struct mark_engine *const e = t->engine;
 	const struct marking *const m = t->ctx;
 	const int64_t expected = m->before == UNLOGGED ? 0 : MARK_PAGES;
 
 	if (dirty < 0)
-		return dirty_failed(t, "a harvest: %s", strerror((int)-dirty));
+		return group_failed(t, "a harvest: %s", strerror((int)-dirty));
 	if (dirty != expected)
-		return dirty_failed(t, "%lld pages are dirty, expected %lld", (long long)dirty,
+		return group_failed(t, "%lld pages are dirty, expected %lld", (long long)dirty,
 				    (long long)expected);
 	for (size_t i = 0; i < MARK_PAGES && m->op != MARK_PAGE; i++) {
 		if (e->byte(t->world, i) != m->val)
-			return dirty_failed(t, "page %zu was not written", i);
+			return group_failed(t, "page %zu was not written", i);
 	}
 	return BENCH_OK;
 }
 
-static enum bench_outcome measure(struct dirty_turn *t, double *value)
+static enum bench_outcome measure(struct group_turn *t, double *value)
 {
 	const struct mark_engine *const e = t->engine;
 	struct marking *const m = t->ctx;
@@ -60,18 +61,18 @@ static enum bench_outcome measure(struct dirty_turn *t, double *value)
 		ns[i] = (double)(clock_wall_ns() - begin) / MARK_PAGES;
 	}
 	if (ret < 0)
-		return dirty_failed(t, "a write: %s", strerror(-ret));
+		return group_failed(t, "a write: %s", strerror(-ret));
 	if (outcome == BENCH_OK)
 		outcome = check(t, e->harvest(t->world));
 	if (outcome == BENCH_OK)
-		*value = dirty_median(ns, ROUNDS);
+		*value = group_median(ns, ROUNDS);
 	return outcome;
 }
 
 static int run(const struct bench_group *g, enum mark_op op)
 {
-	struct dirty_turn turn[DIRTY_TURNS];
-	struct marking m[DIRTY_TURNS];
+	struct group_turn turn[GROUP_TURNS];
+	struct marking m[GROUP_TURNS];
 	int ret = 0;
 
 	for (size_t i = 0; i < BEFORES && ret == 0; i++) {
@@ -85,7 +86,7 @@ static int run(const struct bench_group *g, enum mark_op op)
 			if ((e->ops >> op & 1) == 0)
 				continue;
 			m[n] = (struct marking){.op = op, .before = (enum before)i};
-			turn[n] = dirty_turn_of(g, e->name, &point);
+			turn[n] = group_turn_of(g, e->name, &point);
 			turn[n].engine = e;
 			turn[n].ctx = &m[n];
 			turn[n].world = e->create(op, i != UNLOGGED, turn[n].why);
@@ -93,7 +94,7 @@ static int run(const struct bench_group *g, enum mark_op op)
 			turn[n].destroy = e->destroy;
 			n++;
 		}
-		ret = dirty_take_turns(g, turn, n);
+		ret = group_take_turns(g, turn, n);
 	}
 	return ret;
 }

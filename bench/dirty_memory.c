@@ -5,7 +5,8 @@
  * every consumer has harvested them. Of a slot of 64 GiB; the values are for one GiB of it.
  */
 #include "cases.h"
-#include "dirty.h"
+#include "engines/dirty_engines.h"
+#include "group.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ struct logged {
 	size_t ndirty;
 	uint64_t bytes;   /* as the map says */
 	int64_t resident; /* below 0: the system does not tell */
-	char why[DIRTY_WHY];
+	char why[BENCH_REASON];
 };
 
 static const struct {
@@ -57,7 +58,7 @@ static int open_slot(struct logged *l)
 	struct mslot_txn *txn = NULL;
 	int ret;
 
-	l->host = dirty_host(LEN_BYTES, l->why);
+	l->host = bench_host(LEN_BYTES, l->why);
 	if (l->host == NULL)
 		return -ENOMEM;
 	opt.hva = l->host;

@@ -357,7 +357,13 @@ static int run_with_sets(struct run *r)
 static int run_case(struct run *r)
 {
 	const struct bench_plan *const plan = r->plan;
-	const struct bench_group g = {r->c, r->sink, plan->repetitions, r->why, &r->done, r->total};
+	const struct bench_group g = {.c = r->c,
+				      .sink = r->sink,
+				      .repetitions = plan->repetitions,
+				      .quick = plan->quick,
+				      .why = r->why,
+				      .done = &r->done,
+				      .total = r->total};
 	int ret = 0;
 
 	if (r->c->group != NULL)

@@ -55,6 +55,7 @@ enum bench_outcome { BENCH_OK, BENCH_SKIPPED, BENCH_FAILED };
 #define CASE_QUICK (1u << 6)   /* measured where no case is named */
 #define CASE_THREADS (1u << 7) /* of two threads at once; CASE_EDITS: one of them edits */
 #define CASE_DIRTY (1u << 8)   /* of the group "dirty": has engines and sizes of its own */
+#define CASE_MMU (1u << 9)     /* of the group "mmu": the same */
 
 struct bench_group;
 
@@ -67,7 +68,8 @@ struct bench_case {
 	unsigned int flags;
 	bool (*offered)(const struct engine *engine);
 	enum bench_outcome (*run)(struct bench_subject *s, double value[2]);
-	/* CASE_DIRTY: instead of the two above. Takes all turns of `npoints` tables' points. */
+	/* CASE_DIRTY, CASE_MMU: instead of the two above. Takes all turns of `npoints` tables'
+	 * points. */
 	int (*group)(const struct bench_group *g);
 	size_t npoints;
 };
@@ -108,13 +110,15 @@ struct bench_plan {
 	size_t nengines;
 	const struct bench_bare_call *bare_call; /* ends with a NULL engine */
 	unsigned int repetitions;
+	bool quick; /* the group "mmu": small sizes, for a look at whether all of it works */
 };
 
-/* A case that takes its turns itself: see dirty.h. */
+/* A case that takes its turns itself: see group.h. */
 struct bench_group {
 	const struct bench_case *c;
 	const struct bench_sink *sink;
 	unsigned int repetitions;
+	bool quick;
 	char *why;      /* as in bench_run() */
 	uint64_t *done; /* repetitions of points, for progress */
 	uint64_t total;

@@ -13,7 +13,7 @@
 #define VERB BENCH_VERB
 #define REPETITIONS 9u
 #define MAX_SLOTS (UINT64_C(1) << 22)
-#define NAMES_MAX 1000u /* bytes of all names of a kind in one message */
+#define NAMES_MAX 1500u /* bytes of all names of a kind in one message */
 
 static const uint64_t quick_slots[] = {10, 509, 32764};
 static const uint64_t usual_slots[] = {10, 30, 50, 100, 509, 4096, 32764};
@@ -109,30 +109,34 @@ static void print_help(void)
 	       "Measure the library on this machine beside other designs and what Debian has of\n"
 	       "others; without CASE the cases marked *. Cases:\n\n");
 	for (size_t i = 0; i < bench_ncases; i++)
-		printf("  %-17s %c %s\n", bench_cases[i].name,
+		printf("  %-18s %c %s\n", bench_cases[i].name,
 		       (bench_cases[i].flags & CASE_QUICK) != 0 ? '*' : ' ', bench_cases[i].what);
-	printf("  %-17s   %s\n  %-17s   %s\n", "table2021",
+	printf("  %-18s   %s\n  %-18s   %s\n", "table2021",
 	       "the phases of the kernel's memslot_perf_test: those from", "",
 	       "move-active to unmap-2m, and setup");
-	printf("  %-17s   %s\n  %-17s   %s\n", "dirty",
+	printf("  %-18s   %s\n  %-18s   %s\n", "dirty",
 	       "leases, marks and harvests of dirty pages: those from lease to", "",
 	       "log-resident, with engines, sizes and layouts of their own");
-	printf("  %-17s   %s\n\nEngines:\n\n", "all", "every case but those of dirty");
+	printf("  %-18s   %s\n  %-18s   %s\n", "mmu",
+	       "translation tables: those from mmu-hit to mmu-zap, with engines,", "",
+	       "sizes and layouts of their own; minutes, and a few GiB of memory");
+	printf("  %-18s   %s\n\nEngines:\n\n", "all", "every case but those of dirty and mmu");
 	for (size_t i = 0; i < bench_nengines; i++)
-		printf("  %-17s   %s\n", bench_engines[i]->name, bench_engines[i]->what);
+		printf("  %-18s   %s\n", bench_engines[i]->name, bench_engines[i]->what);
 	printf(
 	    "\nThe median, lowest and highest of the repetitions, and multiples of the machine's\n"
 	    "floor, a load from the L1 cache whose address is the load before. Cases of one "
 	    "thread\n"
 	    "are measured in CPU time (of all threads where they edit), cases of two by the wall\n"
 	    "clock.\n\n"
-	    "Options (of which the first three are not for the group dirty):\n"
+	    "Options (of which the first three are not for the groups dirty and mmu):\n"
 	    "  --slots N,N...     slots in the map (default 10,509,32764; for cases that are "
 	    "named\n"
 	    "                     10,30,50,100,509,4096,32764)\n"
 	    "  --layout L,L...    random (default), contiguous, skewed\n"
 	    "  --engine E,E...    engines to measure (default all)\n"
 	    "  --repetitions N    of which the median counts, 1 to %u (default %u)\n"
+	    "  --quick            small sizes in the group mmu: whether it works, not how well\n"
 	    "  --json             one JSON object a line instead of tables\n"
 	    "  --svg FILE         draw the results, too\n"
 	    "  --help             print this text and exit\n",
@@ -176,9 +180,10 @@ static int parse_repetitions(struct bench_options *o, const char *text)
 
 static bool in_alias(const char *alias, const struct bench_case *c)
 {
-	const bool dirty = (c->flags & CASE_DIRTY) != 0;
+	const bool dirty = (c->flags & CASE_DIRTY) != 0, mmu = (c->flags & CASE_MMU) != 0;
 
-	return (strcmp(alias, "all") == 0 && !dirty) || (strcmp(alias, "dirty") == 0 && dirty) ||
+	return (strcmp(alias, "all") == 0 && !dirty && !mmu) ||
+	       (strcmp(alias, "dirty") == 0 && dirty) || (strcmp(alias, "mmu") == 0 && mmu) ||
 	       (strcmp(alias, "table2021") == 0 && (c->flags & CASE_2021) != 0);
 }
 
@@ -200,7 +205,8 @@ static int choose_cases(struct bench_options *o, int argc, char **argv)
 		}
 		if (!known)
 			return cli_usage(VERB,
-					 "unknown case '%s'; known are %s, table2021, dirty, all",
+					 "unknown case '%s'; known are %s, table2021, dirty, mmu, "
+					 "all",
 					 argv[a], names(all, case_name));
 	}
 	for (size_t i = 0; i < bench_ncases; i++) {
@@ -210,7 +216,7 @@ static int choose_cases(struct bench_options *o, int argc, char **argv)
 			chosen[i] = (c->flags & CASE_QUICK) != 0;
 		if (chosen[i])
 			o->cases[o->ncases++] = c;
-		o->maps |= chosen[i] && (c->flags & CASE_DIRTY) == 0;
+		o->maps |= chosen[i] && c->group == NULL;
 	}
 	return -1;
 }
@@ -245,6 +251,9 @@ static int take_option(struct bench_options *o, int c)
 		return parse_engines(o, optarg);
 	case 'r':
 		return parse_repetitions(o, optarg);
+	case 'q':
+		o->quick = true;
+		return 0;
 	case 'j':
 		o->json = true;
 		return 0;
@@ -262,10 +271,15 @@ static int take_option(struct bench_options *o, int c)
 static int parse_options(struct bench_options *o, int argc, char **argv)
 {
 	static const struct option option[] = {
-	    {"slots", required_argument, NULL, 's'},  {"layout", required_argument, NULL, 'l'},
-	    {"engine", required_argument, NULL, 'e'}, {"repetitions", required_argument, NULL, 'r'},
-	    {"json", no_argument, NULL, 'j'},         {"svg", required_argument, NULL, 'v'},
-	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	    {"slots", required_argument, NULL, 's'},
+	    {"layout", required_argument, NULL, 'l'},
+	    {"engine", required_argument, NULL, 'e'},
+	    {"repetitions", required_argument, NULL, 'r'},
+	    {"quick", no_argument, NULL, 'q'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"svg", required_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c, ret = 0;
 
@@ -299,6 +313,7 @@ static int run(struct bench_output *out, const struct bench_options *o)
 	    .engine = present,
 	    .bare_call = bench_bare_calls,
 	    .repetitions = o->repetitions,
+	    .quick = o->quick,
 	};
 	const struct bench_sink sink = bench_output_sink(out);
 	char why[BENCH_WHY];

@@ -24,7 +24,8 @@ struct bench_options {
 	unsigned int repetitions;
 	bool json;
 	bool table2021; /* nothing but that group was asked for */
-	bool maps;      /* a case was that is not of the group "dirty" */
+	bool maps;      /* a case was that is of no group with engines of its own */
+	bool quick;
 	const char *svg;
 };
 

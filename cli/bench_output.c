@@ -91,7 +91,10 @@ static void json_engine(const struct engine *engine)
 
 static void add_value(struct table *t, double value, const char *unit)
 {
-	if (value >= 1000 || strcmp(unit, "bytes") == 0)
+	const bool count = strcmp(unit, "bytes") == 0 || strcmp(unit, "faults") == 0 ||
+			   strcmp(unit, "tables") == 0;
+
+	if (value >= 1000 || count)
 		table_add_count(t, (uint64_t)(value + 0.5));
 	else
 		table_add(t,

@@ -479,6 +479,15 @@ inline forget(t)
 
 #endif /* TSO */
 
+/* A lock that is a bit of a word: waits for the bit, sets it; dst is the rest of the word. */
+inline lock_bit(t, l, mask, order, dst)
+{
+	atomic {
+		drained(t) && (newest(l) & (mask)) == 0 ->
+		fetch_add(t, l, mask, order, dst)
+	}
+}
+
 inline rcu_synchronize(t)
 {
 	rcu_synchronize_begin(t);

@@ -567,6 +567,49 @@ static uint64_t count_hva(struct engine_map *map, uint64_t hva, uint64_t len_byt
 	return count;
 }
 
+/* As the kernel's fault did it: by the last-used slot, else by the search. */
+static uint64_t translate(struct engine_map *map, uint64_t gpa)
+{
+	/* But for its one field that readers write. */
+	struct array *array = (struct array *)(uintptr_t)enter(map);
+	const uint64_t gfn = gpa >> DESIGN_PAGE_SHIFT;
+	const uint32_t i = atomic_load_explicit(&array->last_used, memory_order_relaxed);
+	const struct slot *slot = &array->slot[i];
+	uint64_t hva = 0;
+
+	if (i >= array->used || gfn - slot->base_gfn >= slot->npages) {
+		slot = search(array, gfn);
+		if (slot)
+			atomic_store_explicit(&array->last_used, (uint32_t)(slot - array->slot),
+					      memory_order_relaxed);
+	}
+	if (token(slot) != 0)
+		hva = slot->hva + (gpa - (slot->base_gfn << DESIGN_PAGE_SHIFT));
+	design_leave();
+	return hva;
+}
+
+static uint64_t visit_hva(struct engine_map *map, uint64_t hva, uint64_t len_bytes,
+			  const struct engine_visitor *visitor)
+{
+	const struct array *array = enter(map);
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < array->used; i++) {
+		const struct slot *slot = &array->slot[i];
+		const struct engine_slot shown = {.gpa = slot->base_gfn << DESIGN_PAGE_SHIFT,
+						  .len_bytes = slot->npages << DESIGN_PAGE_SHIFT,
+						  .hva = slot->hva};
+
+		if (shown.hva >= hva + len_bytes || hva >= shown.hva + shown.len_bytes)
+			continue;
+		engine_visit(visitor, &shown, hva, len_bytes);
+		count++;
+	}
+	design_leave();
+	return count;
+}
+
 /* ---- The map --------------------------------------------------------------- */
 
 static struct engine_map *create(uint32_t limit)
@@ -623,6 +666,8 @@ const struct engine engine_array = {
     .find_id = find_id,
     .count_gpa = count_gpa,
     .count_hva = count_hva,
+    .translate = translate,
+    .visit_hva = visit_hva,
     .memory = memory,
     .thread_begin = design_thread_begin,
 };

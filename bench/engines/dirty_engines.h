@@ -14,14 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host.h"
+
 #define DIRTY_PAGE UINT64_C(4096)
-#define DIRTY_WHY 160u
-
-/* Address space without memory behind it, or NULL with the reason in `why`. */
-void *dirty_host(uint64_t len_bytes, char why[DIRTY_WHY]);
-
-/* Message in `why`, for what returns NULL then. */
-void *dirty_cannot(char why[DIRTY_WHY], const char *what, int err);
 
 /* ---- Leases: host memory kept for I/O, one page of a slot ---- */
 
@@ -29,7 +24,7 @@ enum lease_kind { LEASE_READ, LEASE_WRITE, LEASE_WRITE_LOGGED, LEASE_KINDS };
 
 struct lease_engine {
 	const char *name;
-	void *(*create)(enum lease_kind kind, char why[DIRTY_WHY]);
+	void *(*create)(enum lease_kind kind, char why[BENCH_REASON]);
 	/* Take and put n times, by any thread; returns how often it showed the right memory. */
 	uint64_t (*cycle)(void *world, size_t n);
 	/* Leases that are not put. */
@@ -53,7 +48,7 @@ enum mark_op { MARK_STORE, MARK_PAGE, MARK_WRITE, MARK_OPS }; /* 8 bytes, none, 
 struct mark_engine {
 	const char *name;
 	unsigned int ops; /* bit op: it can do that */
-	void *(*create)(enum mark_op op, bool logged, char why[DIRTY_WHY]);
+	void *(*create)(enum mark_op op, bool logged, char why[BENCH_REASON]);
 	/* Write to all pages, with bytes of `val`; 0 or -errno. */
 	int (*pass)(void *world, unsigned char val);
 	/* A byte of a page that the last pass wrote. */
@@ -86,7 +81,7 @@ struct harvester {
 	unsigned int kinds; /* bit kind: it can do that */
 	bool first_cpu;     /* measured on CPU 0, if the process may run there */
 	bool floor;         /* says nothing of pages: the work of a machine on as many bytes */
-	void *(*create)(const struct harvest_shape *shape, char why[DIRTY_WHY]);
+	void *(*create)(const struct harvest_shape *shape, char why[BENCH_REASON]);
 	/* Exactly the shape's pages become dirty, before the clock runs. */
 	int (*soil)(void *world);
 	/* Nanoseconds that it took, or -errno; what was read to `out`, but for HARVEST_CLEAR. */

@@ -77,31 +77,31 @@ static int clear(const struct world *w, const void *mask)
 	return call(w, KVM_CLEAR_DIRTY_LOG, &log);
 }
 
-static void *create(const struct harvest_shape *shape, char why[DIRTY_WHY])
+static void *create(const struct harvest_shape *shape, char why[BENCH_REASON])
 {
 	const int kvm = open(DEVICE, O_RDWR | O_CLOEXEC);
 	struct world *w;
 	int ret;
 
 	if (kvm < 0)
-		return dirty_cannot(why, DEVICE ": open", errno);
+		return bench_cannot(why, DEVICE ": open", errno);
 	w = calloc(1, sizeof(*w));
 	if (w == NULL) {
 		close(kvm);
-		return dirty_cannot(why, "memory", ENOMEM);
+		return bench_cannot(why, "memory", ENOMEM);
 	}
 	w->shape = shape;
 	w->vm = ioctl(kvm, KVM_CREATE_VM, 0UL);
 	ret = w->vm < 0 ? -errno : 0;
 	close(kvm);
 	if (ret == 0)
-		w->host = dirty_host(shape->npages * DIRTY_PAGE, why);
+		w->host = bench_host(shape->npages * DIRTY_PAGE, why);
 	if (ret == 0 && w->host != NULL)
 		ret = set_slot(w, 0);
 	if (ret == 0 && w->host != NULL)
 		return w;
 	if (ret < 0)
-		dirty_cannot(why, DEVICE ": a VM with such a slot", -ret);
+		bench_cannot(why, DEVICE ": a VM with such a slot", -ret);
 	destroy(w);
 	return NULL;
 }

@@ -63,15 +63,15 @@ static int put_slot(struct world *w)
 }
 
 /* A map with its memory; where `own` with a slot that a consumer looks at if `logged`. */
-static struct world *create(uint64_t len_bytes, bool own, bool logged, char why[DIRTY_WHY])
+static struct world *create(uint64_t len_bytes, bool own, bool logged, char why[BENCH_REASON])
 {
 	struct world *const w = calloc(1, sizeof(*w));
 	int ret;
 
 	if (w == NULL)
-		return dirty_cannot(why, "memory", ENOMEM);
+		return bench_cannot(why, "memory", ENOMEM);
 	w->len_bytes = len_bytes;
-	w->host = dirty_host(len_bytes, why);
+	w->host = bench_host(len_bytes, why);
 	if (w->host == NULL) {
 		free(w);
 		return NULL;
@@ -84,12 +84,12 @@ static struct world *create(uint64_t len_bytes, bool own, bool logged, char why[
 	if (ret == 0)
 		return w;
 	destroy(w);
-	return dirty_cannot(why, "a map", -ret);
+	return bench_cannot(why, "a map", -ret);
 }
 
 /* ---- Leases ------------------------------------------------------------------- */
 
-static void *lease_create(enum lease_kind kind, char why[DIRTY_WHY])
+static void *lease_create(enum lease_kind kind, char why[BENCH_REASON])
 {
 	struct world *const w = create(DIRTY_PAGE * 16, true, kind == LEASE_WRITE_LOGGED, why);
 
@@ -136,7 +136,7 @@ const struct lease_engine lease_mslot = {.name = "mslot",
 
 /* ---- Marks -------------------------------------------------------------------- */
 
-static void *mark_create(enum mark_op op, bool logged, char why[DIRTY_WHY])
+static void *mark_create(enum mark_op op, bool logged, char why[BENCH_REASON])
 {
 	struct world *const w = create(DIRTY_PAGE * MARK_PAGES, true, logged, why);
 
@@ -227,7 +227,7 @@ static int set_manual(struct world *w, bool manual)
 	return mslot_kvm_enable_cap(w->map, &cap);
 }
 
-static void *harvest_create(const struct harvest_shape *shape, char why[DIRTY_WHY])
+static void *harvest_create(const struct harvest_shape *shape, char why[BENCH_REASON])
 {
 	const bool own = shape->kind == HARVEST_BATCH;
 	struct world *const w = create(shape->npages * DIRTY_PAGE, own, own, why);
@@ -246,7 +246,7 @@ static void *harvest_create(const struct harvest_shape *shape, char why[DIRTY_WH
 	if (ret == 0)
 		return w;
 	destroy(w);
-	return dirty_cannot(why, "a slot of that size", -ret);
+	return bench_cannot(why, "a slot of that size", -ret);
 }
 
 static int get(struct world *w, void *out)

@@ -21,13 +21,13 @@ struct counted {
 	_Alignas(128) char *host;
 };
 
-static void *counted_create(enum lease_kind kind, char why[DIRTY_WHY])
+static void *counted_create(enum lease_kind kind, char why[BENCH_REASON])
 {
 	struct counted *const c = aligned_alloc(128, sizeof(*c));
 
 	(void)kind;
 	if (c == NULL)
-		return dirty_cannot(why, "memory", ENOMEM);
+		return bench_cannot(why, "memory", ENOMEM);
 	*c = (struct counted){.host = (char *)c};
 	pthread_mutex_init(&c->lock, NULL);
 	return c;
@@ -110,12 +110,12 @@ struct bitmap {
 	uint64_t words[];
 };
 
-static struct bitmap *bitmap_create(uint64_t npages, char why[DIRTY_WHY])
+static struct bitmap *bitmap_create(uint64_t npages, char why[BENCH_REASON])
 {
 	struct bitmap *const b = calloc(1, sizeof(*b) + npages / 8);
 
 	if (b == NULL)
-		return dirty_cannot(why, "memory", ENOMEM);
+		return bench_cannot(why, "memory", ENOMEM);
 	b->npages = npages;
 	return b;
 }
@@ -137,7 +137,7 @@ static inline uint64_t take_word(uint64_t *word)
 	return __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
 }
 
-static void *mark_create(enum mark_op op, bool logged, char why[DIRTY_WHY])
+static void *mark_create(enum mark_op op, bool logged, char why[BENCH_REASON])
 {
 	struct bitmap *const b = bitmap_create(MARK_PAGES, why);
 
@@ -145,7 +145,7 @@ static void *mark_create(enum mark_op op, bool logged, char why[DIRTY_WHY])
 		return NULL;
 	b->op = op;
 	b->logged = logged;
-	b->host = dirty_host(MARK_PAGES * DIRTY_PAGE, why);
+	b->host = bench_host(MARK_PAGES * DIRTY_PAGE, why);
 	if (b->host != NULL)
 		return b;
 	free(b);
@@ -231,7 +231,7 @@ const struct mark_engine mark_fetch_or = {.name = "fetch-or",
 
 /* ---- Harvests of it, and of the machine -------------------------------------------- */
 
-static void *harvest_create(const struct harvest_shape *shape, char why[DIRTY_WHY])
+static void *harvest_create(const struct harvest_shape *shape, char why[BENCH_REASON])
 {
 	struct bitmap *const b = bitmap_create(shape->npages, why);
 

@@ -34,6 +34,23 @@ struct engine_slot {
 
 struct engine_map; /* each engine's own */
 
+struct engine_visitor {
+	void *ctx;
+	void (*visit)(void *ctx, uint64_t gpa, uint64_t len_bytes);
+};
+
+/*
+ * The part of a slot that shows a host range, to the visitor. Both are not empty and touch.
+ */
+static inline void engine_visit(const struct engine_visitor *v, const struct engine_slot *slot,
+				uint64_t hva, uint64_t len_bytes)
+{
+	const uint64_t end = hva + len_bytes, slot_end = slot->hva + slot->len_bytes;
+	const uint64_t from = hva > slot->hva ? hva : slot->hva;
+
+	v->visit(v->ctx, slot->gpa + (from - slot->hva), (end < slot_end ? end : slot_end) - from);
+}
+
 struct engine {
 	const char *name; /* "array" */
 	const char *what; /* one line for people */
@@ -96,6 +113,15 @@ struct engine {
 	 */
 	uint64_t (*count_gpa)(struct engine_map *map, uint64_t gpa, uint64_t len_bytes);
 	uint64_t (*count_hva)(struct engine_map *map, uint64_t hva, uint64_t len_bytes);
+
+	/*
+	 * For `mslot bench mmu`, each in a read section of its own: the host address of a guest
+	 * byte, 0 where there is no slot; and, slot by slot, the guest bytes that show a host
+	 * range, for which it returns the number of slots.
+	 */
+	uint64_t (*translate)(struct engine_map *map, uint64_t gpa);
+	uint64_t (*visit_hva)(struct engine_map *map, uint64_t hva, uint64_t len_bytes,
+			      const struct engine_visitor *visitor);
 
 	/*
 	 * Bytes that readers can reach of the map as it is (slots, indexes and second copies), but

@@ -427,6 +427,48 @@ static uint64_t count_hva(struct engine_map *map, uint64_t hva, uint64_t len_byt
 	return len_bytes ? IN_SECTION(count_hva_in, map, hva, hva + len_bytes - 1) : 0;
 }
 
+/* As the kernel's fault does it: by the last slot, else by the tree. */
+LOOP translate_in(struct set *set, unsigned int k, uint64_t gpa)
+{
+	const struct slot *slot;
+
+	if (find_local_in(set, k, &gpa, 1) == 0)
+		return 0;
+	slot = atomic_load_explicit(&set->last_used, memory_order_relaxed);
+	return slot->side[k].first_hva + (gpa - (slot->base_gfn << DESIGN_PAGE_SHIFT));
+}
+
+LOOP visit_hva_in(const struct set *set, unsigned int k, uint64_t hva, uint64_t len_bytes,
+		  const struct engine_visitor *visitor)
+{
+	const uint64_t last = hva + len_bytes - 1;
+	const struct slot *slot = search_hva(set, k, hva, last);
+	uint64_t count = 0;
+
+	for (; slot; slot = next_by_hva(slot, k, hva, last)) {
+		const struct engine_slot shown = {.gpa = slot->base_gfn << DESIGN_PAGE_SHIFT,
+						  .len_bytes = (uint64_t)slot->npages
+							       << DESIGN_PAGE_SHIFT,
+						  .hva = slot->side[k].first_hva};
+
+		engine_visit(visitor, &shown, hva, len_bytes);
+		count++;
+	}
+	return count;
+}
+
+/* By one thread at a time: the slot found must still be the last one. */
+static uint64_t translate(struct engine_map *map, uint64_t gpa)
+{
+	return IN_SECTION(translate_in, map, gpa);
+}
+
+static uint64_t visit_hva(struct engine_map *map, uint64_t hva, uint64_t len_bytes,
+			  const struct engine_visitor *visitor)
+{
+	return IN_SECTION(visit_hva_in, map, hva, len_bytes, visitor);
+}
+
 /* ---- The map --------------------------------------------------------------- */
 
 static struct engine_map *create(uint32_t limit)
@@ -503,6 +545,8 @@ const struct engine engine_two_sets = {
     .find_id = find_id,
     .count_gpa = count_gpa,
     .count_hva = count_hva,
+    .translate = translate,
+    .visit_hva = visit_hva,
     .memory = memory,
     .thread_begin = design_thread_begin,
 };

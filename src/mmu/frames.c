@@ -127,8 +127,11 @@ struct frame_node *frames_next(struct frames *frames, unsigned int level, uint64
 {
 	_Atomic(struct frame_node *) *link;
 	struct frame_node *node;
-	unsigned int at, bits;
+	unsigned int at, bits = FRAME_BITS * frames->levels;
 
+	/* Numbers that the directory does not have would be found as others. */
+	if (bits < 64 && end > UINT64_C(1) << bits)
+		end = UINT64_C(1) << bits;
 	while (*number < end) {
 		link = link_of(frames, *number, level, &at);
 		node = at == level ? atomic_load_explicit(link, memory_order_seq_cst) : NULL;

@@ -375,6 +375,47 @@ static void bench_all_runs_every_case(void **state)
 	run_free(&r);
 }
 
+/* Every case of tables, small: all that engines did is checked inside. */
+static void bench_mmu_runs_every_case(void **state)
+{
+	static const char *const row[] = {
+	    "mmu-hit\",\"engine\":\"plain\"",
+	    "mmu-fault-direct\",\"engine\":\"mslot-bitmaps\"",
+	    "mmu-fault-shadow\",\"engine\":\"mslot\"",
+	    "mmu-map\",\"engine\":\"array\"",
+	    "mmu-unmap\",\"engine\":\"mslot-invalidate\"",
+	    "mmu-unmap-2m\",\"engine\":\"two-sets\"",
+	    "mmu-log-on\",\"engine\":\"mslot-splitting\"",
+	    "mmu-log-off\",\"engine\":\"mslot\"",
+	    "mmu-log-write\",\"engine\":\"mslot\"",
+	    "mmu-delete\",\"engine\":\"mslot-bitmaps\"",
+	    "mmu-harvest\",\"engine\":\"mslot\",\"layout\":\"4-kib\",\"mib\":256",
+	    "mmu-metadata\",\"engine\":\"mslot\",\"layout\":\"2-mib-direct\",\"slots\":4096",
+	    "mmu-zap\",\"engine\":\"mslot-bitmaps\"",
+	};
+	struct run r;
+	char *lines;
+
+	(void)state;
+	run_cli(&r, (const char *const[]){"bench", "mmu", "--quick", "--repetitions", "1", "--json",
+					  NULL});
+	if (r.status != 0)
+		fail_msg("exit %d: %s", r.status, r.err);
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
+		assert_contains(r.out, row[i]);
+	lines = lines_with(r.out, "-refaults\"");
+	assert_json(lines, BENCH_FIELDS,
+		    "o['unit'] == 'faults' and (o['value'] > 0) == "
+		    "(o['engine'] == 'mslot-recreated')");
+	free(lines);
+	/* Nothing is split. */
+	lines = lines_with(r.out, "\"mmu-log-tables\",\"engine\":\"mslot\",\"layout\":\"2-mib");
+	assert_json(lines, "case engine layout mib value min max unit repetitions",
+		    "o['unit'] == 'tables' and o['value'] <= 3");
+	free(lines);
+	run_free(&r);
+}
+
 static void bench_draws_what_it_measured(void **state)
 {
 	char *const name = run_file("", 0, ".svg");
@@ -461,6 +502,7 @@ int main(void)
 	    cmocka_unit_test(bench_json_has_exactly_the_fields_of_its_contract),
 	    cmocka_unit_test(bench_cases_engines_and_layouts_can_be_chosen),
 	    cmocka_unit_test(bench_all_runs_every_case),
+	    cmocka_unit_test(bench_mmu_runs_every_case),
 	    cmocka_unit_test(bench_draws_what_it_measured),
 	    cmocka_unit_test(bench_measures_a_number_of_slots_once),
 	    cmocka_unit_test(bench_drawings_that_cannot_be_are_failures),

@@ -84,7 +84,7 @@ static const struct {
     {{"oracle", "--log", "x", "--record", "y"}, "--record needs --dirty or --ask", "Try"},
     {{"bench", "--frob"}, "mslot bench: unrecognized option '--frob'", "Try 'mslot bench"},
     {{"bench", "nothing"}, "mslot bench: unknown case 'nothing'", "Try 'mslot bench"},
-    {{"bench", "nothing"}, "log-resident, table2021, dirty, all", "Try 'mslot bench"},
+    {{"bench", "nothing"}, "mmu-zap, table2021, dirty, mmu, all", "Try 'mslot bench"},
     {{"bench", "hva", "--engine", "mslot,"},
      "--engine: unknown engine ''; known are mslot,",
      "Try"},

@@ -53,7 +53,7 @@ static void write_maps(struct stress_thread *self)
 {
 	int err;
 
-	while (stress_running() || !all_vetoed()) {
+	while (stress_running() || !all_vetoed() || !self->ops) {
 		err = world_advance(&world, NULL);
 		CHECK(err == 0 || err == -EPERM || err == -EBUSY, "%d", err);
 		self->ops += !err;

@@ -15,7 +15,7 @@ static void write_and_look(struct stress_thread *self)
 	struct mslot_commit_result result;
 	struct stress_section sec;
 
-	while (stress_running()) {
+	while (stress_running() || !self->ops) {
 		CHECK_OK(world_advance(&world, &result));
 		stress_enter(&sec, world.map);
 		world_check(&world, sec.snap);

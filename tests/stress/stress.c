@@ -18,6 +18,7 @@
 static struct stress_thread threads[STRESS_THREADS];
 static unsigned int nthreads;
 static const char *program;
+static bool (*enough)(void);
 static uint64_t seed;
 static _Atomic bool stop;
 static _Atomic uint64_t newest;
@@ -119,15 +120,21 @@ static uint64_t now_ms(void)
 
 /*
  * On a busy machine a short run may be over before each thread had its turn: go on until the
- * windows were entered, but not for ever, so that one that nobody enters is a failure.
+ * windows were entered, and the program has what it wants to have seen; but not for ever, so that
+ * what never happens is a failure.
  */
-static void await_windows(void)
+static void await_enough(void)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
 	const uint64_t end = now_ms() + WINDOWS_MS;
 
-	while (!windows_all_entered() && now_ms() < end)
+	while ((!windows_all_entered() || (enough && !enough())) && now_ms() < end)
 		nanosleep(&pause, NULL);
+}
+
+void stress_until(bool (*what)(void))
+{
+	enough = what;
 }
 
 void stress_run(void)
@@ -144,7 +151,7 @@ void stress_run(void)
 	ts.tv_nsec = (long)(ms % 1000) * 1000000;
 	stress_step_reach(&gate, 1);
 	nanosleep(&ts, NULL);
-	await_windows();
+	await_enough();
 	atomic_store(&stop, true);
 	for (i = 0; i < nthreads; i++)
 		CHECK_OK(pthread_join(threads[i].thread, NULL));

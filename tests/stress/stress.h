@@ -43,6 +43,8 @@ void stress_begin(const char *name);
 struct stress_thread *stress_spawn(const char *name, void (*run)(struct stress_thread *self),
 				   void *arg);
 bool stress_running(void);
+/* Have stress_run() go on, within limits, until `what` says so; it is asked now and then. */
+void stress_until(bool (*what)(void));
 /* Let the threads run until time is up and join them. */
 void stress_run(void);
 /* Print what was done. Returns main()'s result. */

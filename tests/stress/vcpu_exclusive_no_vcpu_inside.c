@@ -185,6 +185,12 @@ static void make_world(void)
 	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
 }
 
+/* Both ways an EXCLUSIVE commit can end. */
+static bool saw_both(void)
+{
+	return atomic_load(&commits) > 0 && atomic_load(&timeouts) > 0;
+}
+
 int main(void)
 {
 	static const struct mslot_listener_ops ops = {.prepare = prepare, .commit = commit};
@@ -203,6 +209,7 @@ int main(void)
 		stress_spawn("vcpu", run_vcpu, &number[i]);
 	}
 	stress_spawn("newcomers", run_short_lives, NULL);
+	stress_until(saw_both);
 	stress_run();
 	CHECK(ledger.begun == ledger.done && ledger.done > 0, "no EXCLUSIVE commit");
 	CHECK(atomic_load(&timeouts) > 0, "no EXCLUSIVE commit ran out of time");

@@ -23,7 +23,7 @@ static uint64_t lease_left(void *world)
 	return lease_refcount.left(world) + (dirty_fault == LEASES_STAY);
 }
 
-static void *lease_create(enum lease_kind kind, char why[DIRTY_WHY])
+static void *lease_create(enum lease_kind kind, char why[BENCH_REASON])
 {
 	return lease_refcount.create(kind, why);
 }
@@ -41,7 +41,7 @@ static const struct lease_engine lease_liar = {.name = "mslot",
 
 /* ---- Marks -------------------------------------------------------------------- */
 
-static void *mark_create(enum mark_op op, bool logged, char why[DIRTY_WHY])
+static void *mark_create(enum mark_op op, bool logged, char why[BENCH_REASON])
 {
 	return mark_bitmap.create(op, logged || dirty_fault == MARKS_UNLOGGED, why);
 }
@@ -82,7 +82,7 @@ static const struct mark_engine mark_liar = {.name = "mslot",
 
 static uint64_t last_word; /* of the harvest that is under way */
 
-static void *harvest_create(const struct harvest_shape *shape, char why[DIRTY_WHY])
+static void *harvest_create(const struct harvest_shape *shape, char why[BENCH_REASON])
 {
 	last_word = shape->npages / 64 - 1;
 	return harvest_bitmap.create(shape, why);
@@ -118,10 +118,10 @@ static void harvest_destroy(void *world)
 	harvest_bitmap.destroy(world);
 }
 
-static void *harvest_absent(const struct harvest_shape *shape, char why[DIRTY_WHY])
+static void *harvest_absent(const struct harvest_shape *shape, char why[BENCH_REASON])
 {
 	(void)shape;
-	return dirty_cannot(why, "nobody", ENOENT);
+	return bench_cannot(why, "nobody", ENOENT);
 }
 
 static const struct harvester harvest_liar = {.name = "mslot",

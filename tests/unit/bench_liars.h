@@ -28,6 +28,32 @@ enum dirty_fault {
 
 extern enum dirty_fault dirty_fault;
 
+/* What the engine of the group "mmu" does wrong. */
+enum mmu_liar {
+	MMU_HONEST,
+	LOADS_OF_OTHERS,
+	FAULTS_ELSEWHERE,  /* of one page */
+	FAULTS_OF_NOTHING, /* all of them: no leaf is made */
+	FAULTS_FAIL,
+	FAULTS_MISCOUNTED,
+	ZAPS_LEAVE_ONE,
+	ZAPS_NOTHING,
+	FILLS_LESS,
+	STORES_LESS,     /* but for the last page */
+	STORES_UNMAPPED, /* without a table */
+	DROPS_MORE,
+	DROPS_LESS,
+	DROPS_STAY_MAPPED,
+	EDITS_CONTROL,
+	LOGGING_SPLITS,
+	LOGGING_LOSES_ONE,
+	MAPPED_HARVESTS_LOSE, /* a page */
+	DELETES_NOTHING,
+	TABLES_FOR_NOTHING,
+};
+
+extern enum mmu_liar mmu_liar;
+
 /* Leaves the calling thread, and those it starts, one CPU. */
 void one_cpu_for_all(void);
 

@@ -397,6 +397,53 @@ static void wrong_answers_of_dirty_pages_end_the_run(void **state)
 	}
 }
 
+static void wrong_answers_of_tables_end_the_run(void **state)
+{
+	static const struct {
+		enum mmu_liar liar;
+		const char *args, *err;
+	} run[] = {
+	    {LOADS_OF_OTHERS, "mmu-hit", "cached, 1 slots: wrong answers while timed"},
+	    {FAULTS_ELSEWHERE, "mmu-fault-direct", "zapped, 1 slots: faults gave other host"},
+	    {FAULTS_OF_NOTHING, "mmu-fault-direct", "zapped, 1 slots: 0x0 is not mapped"},
+	    {FAULTS_OF_NOTHING, "mmu-fault-shadow", "one-alias, 1 slots: 0x0 is not mapped"},
+	    {FAULTS_OF_NOTHING, "mmu-faults-2t", "disjoint, 1 threads: 0x0 is not mapped"},
+	    {FAULTS_FAIL, "mmu-fault-direct", "a fault: Bad address"},
+	    {FAULTS_FAIL, "mmu-delete-stall", "a fault beside the deletion went wrong"},
+	    {ZAPS_LEAVE_ONE, "mmu-fault-direct", " is mapped still"},
+	    {STORES_LESS, "mmu-map", "page 2047 was not written"},
+	    {STORES_UNMAPPED, "mmu-map", "4-kib, 10 slots: 0x0 is not mapped"},
+	    {DROPS_MORE, "mmu-unmap", "page 1024 was not written"},
+	    {DROPS_LESS, "mmu-unmap", "page 1023 was not taken away"},
+	    {DROPS_LESS, "mmu-unmap-2m", "page 512 was not taken away"},
+	    {DROPS_STAY_MAPPED, "mmu-unmap", "0x0 is mapped still"},
+	    {EDITS_CONTROL, "mmu-merge-refaults", "created again: 0 faults, expected 8192"},
+	    {EDITS_CONTROL, "mmu-split-refaults", "created again: 0 faults"},
+	    {FAULTS_MISCOUNTED, "mmu-merge-refaults",
+	     "0 pages were gone, but 1 faults were counted"},
+	    {FILLS_LESS, "mmu-merge-refaults", "8191 pages are mapped, expected 8192"},
+	    {LOGGING_SPLITS, "mmu-log-on", " tables, "},
+	    {LOGGING_LOSES_ONE, "mmu-log-write", "8191 pages are dirty, expected 8192"},
+	    {MAPPED_HARVESTS_LOSE, "mmu-harvest", "a harvest has 654 pages, expected 655"},
+	    {DELETES_NOTHING, "mmu-delete-stall", "0x0 is mapped still"},
+	    {TABLES_FOR_NOTHING, "mmu-metadata", "8 bytes of tables for 8192 leaves"},
+	    {ZAPS_NOTHING, "mmu-zap", "0x0 is mapped still"},
+	};
+	static struct answer a;
+	char args[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
+		snprintf(args, sizeof(args), "%s --quick --repetitions 1", run[i].args);
+		mmu_liar = run[i].liar;
+		bench(&a, args);
+		mmu_liar = MMU_HONEST;
+		if (a.status != 1)
+			fail_msg("liar %d, %s: exit %d", (int)run[i].liar, args, a.status);
+		assert_says(a.err, run[i].err);
+	}
+}
+
 static void rows_of_dirty_pages_have_an_axis_of_their_own(void **state)
 {
 	static struct answer a;
@@ -437,6 +484,7 @@ int main(void)
 	    cmocka_unit_test(two_values_of_a_case_are_two_tables),
 	    cmocka_unit_test(phases_of_2021_are_columns),
 	    cmocka_unit_test(wrong_answers_of_dirty_pages_end_the_run),
+	    cmocka_unit_test(wrong_answers_of_tables_end_the_run),
 	    cmocka_unit_test(rows_of_dirty_pages_have_an_axis_of_their_own),
 	};
 

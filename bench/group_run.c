@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* dirty_run.c - repetitions, engine by engine, and their rows; see dirty.h. */
-#include "dirty.h"
+/* group_run.c - repetitions, engine by engine, and their rows; see group.h. */
+#include "group.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,14 +8,14 @@
 
 #include "clock.h"
 
-static enum bench_outcome say(struct dirty_turn *t, enum bench_outcome outcome, const char *fmt,
+static enum bench_outcome say(struct group_turn *t, enum bench_outcome outcome, const char *fmt,
 			      va_list args)
 {
 	vsnprintf(t->why, sizeof(t->why), fmt, args);
 	return outcome;
 }
 
-enum bench_outcome dirty_failed(struct dirty_turn *t, const char *fmt, ...)
+enum bench_outcome group_failed(struct group_turn *t, const char *fmt, ...)
 {
 	va_list args;
 
@@ -25,7 +25,7 @@ enum bench_outcome dirty_failed(struct dirty_turn *t, const char *fmt, ...)
 	return BENCH_FAILED;
 }
 
-enum bench_outcome dirty_skipped(struct dirty_turn *t, const char *fmt, ...)
+enum bench_outcome group_skipped(struct group_turn *t, const char *fmt, ...)
 {
 	va_list args;
 
@@ -35,7 +35,7 @@ enum bench_outcome dirty_skipped(struct dirty_turn *t, const char *fmt, ...)
 	return BENCH_SKIPPED;
 }
 
-double dirty_median(double *value, size_t n)
+double group_median(double *value, size_t n)
 {
 	struct bench_row row;
 
@@ -43,10 +43,10 @@ double dirty_median(double *value, size_t n)
 	return row.value;
 }
 
-struct dirty_turn dirty_turn_of(const struct bench_group *g, const char *engine,
+struct group_turn group_turn_of(const struct bench_group *g, const char *engine,
 				const struct bench_row *point)
 {
-	struct dirty_turn t = {.row = *point};
+	struct group_turn t = {.row = *point, .few = BENCH_SLOW_REPETITIONS};
 
 	t.row.name = g->c->name;
 	t.row.what = g->c->what;
@@ -55,20 +55,20 @@ struct dirty_turn dirty_turn_of(const struct bench_group *g, const char *engine,
 	return t;
 }
 
-static void end_turn(struct dirty_turn *t)
+static void end_turn(struct group_turn *t)
 {
 	if (t->world != NULL)
 		t->destroy(t->world);
 	t->world = NULL;
 }
 
-static void skip(const struct bench_group *g, struct dirty_turn *t)
+static void skip(const struct bench_group *g, struct group_turn *t)
 {
 	g->sink->skipped(g->sink->ctx, &t->row, t->why);
 	end_turn(t);
 }
 
-static enum bench_outcome measure(struct dirty_turn *t, unsigned int repetition, double *value)
+static enum bench_outcome measure(struct group_turn *t, unsigned int repetition, double *value)
 {
 	cpu_set_t all;
 	const bool pinned = t->first_cpu && bench_go_to_first_cpu(&all);
@@ -76,7 +76,7 @@ static enum bench_outcome measure(struct dirty_turn *t, unsigned int repetition,
 	enum bench_outcome outcome = t->measure(t, value);
 
 	if (repetition == 0)
-		t->slow = clock_wall_ns() - begin >= DIRTY_SLOW_NS;
+		t->slow = clock_wall_ns() - begin >= GROUP_SLOW_NS;
 	if (outcome == BENCH_OK && repetition > 0 && !t->slow)
 		outcome = t->measure(t, value);
 	if (pinned)
@@ -84,12 +84,17 @@ static enum bench_outcome measure(struct dirty_turn *t, unsigned int repetition,
 	return outcome;
 }
 
+static const char *axis_of(const struct group_turn *t)
+{
+	return t->row.axis != NULL ? t->row.axis : "slots";
+}
+
 /* 0, or -1 where the engine failed. */
-static int take_turn(const struct bench_group *g, struct dirty_turn *t, unsigned int repetition)
+static int take_turn(const struct bench_group *g, struct group_turn *t, unsigned int repetition)
 {
 	double value = 0;
 
-	if (t->slow && repetition > BENCH_SLOW_REPETITIONS)
+	if (t->slow && repetition > t->few)
 		return 0;
 	switch (measure(t, repetition, &value)) {
 	case BENCH_OK:
@@ -101,18 +106,18 @@ static int take_turn(const struct bench_group *g, struct dirty_turn *t, unsigned
 		return 0;
 	default:
 		snprintf(g->why, BENCH_WHY, "engine %s, case %s, %s, %llu %s: %s", t->row.engine,
-			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, t->row.axis,
+			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, axis_of(t),
 			 t->why);
 		return -1;
 	}
 }
 
-static int take_repetitions(const struct bench_group *g, struct dirty_turn *turn, size_t n)
+static int take_repetitions(const struct bench_group *g, struct group_turn *turn, size_t n)
 {
 	char what[64];
 
 	snprintf(what, sizeof(what), "%s, %llu %s, %s", turn->row.name,
-		 (unsigned long long)turn->row.slots, turn->row.axis, turn->row.layout);
+		 (unsigned long long)turn->row.slots, axis_of(turn), turn->row.layout);
 	for (unsigned int i = 0; i <= g->repetitions; i++) {
 		for (size_t k = 0; k < n; k++) {
 			g->sink->progress(g->sink->ctx, what, *g->done, g->total);
@@ -124,7 +129,7 @@ static int take_repetitions(const struct bench_group *g, struct dirty_turn *turn
 	return 0;
 }
 
-int dirty_take_turns(const struct bench_group *g, struct dirty_turn *turn, size_t n)
+int group_take_turns(const struct bench_group *g, struct group_turn *turn, size_t n)
 {
 	int ret;
 
