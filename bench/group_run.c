@@ -84,11 +84,6 @@ static enum bench_outcome measure(struct group_turn *t, unsigned int repetition,
 	return outcome;
 }
 
-static const char *axis_of(const struct group_turn *t)
-{
-	return t->row.axis != NULL ? t->row.axis : "slots";
-}
-
 /* 0, or -1 where the engine failed. */
 static int take_turn(const struct bench_group *g, struct group_turn *t, unsigned int repetition)
 {
@@ -106,7 +101,7 @@ static int take_turn(const struct bench_group *g, struct group_turn *t, unsigned
 		return 0;
 	default:
 		snprintf(g->why, BENCH_WHY, "engine %s, case %s, %s, %llu %s: %s", t->row.engine,
-			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, axis_of(t),
+			 t->row.name, t->row.layout, (unsigned long long)t->row.slots, t->row.axis,
 			 t->why);
 		return -1;
 	}
@@ -117,7 +112,7 @@ static int take_repetitions(const struct bench_group *g, struct group_turn *turn
 	char what[64];
 
 	snprintf(what, sizeof(what), "%s, %llu %s, %s", turn->row.name,
-		 (unsigned long long)turn->row.slots, axis_of(turn), turn->row.layout);
+		 (unsigned long long)turn->row.slots, turn->row.axis, turn->row.layout);
 	for (unsigned int i = 0; i <= g->repetitions; i++) {
 		for (size_t k = 0; k < n; k++) {
 			g->sink->progress(g->sink->ctx, what, *g->done, g->total);

@@ -10,7 +10,7 @@
 #include "group.h"
 
 struct mmu_point {
-	struct bench_row row; /* layout, axis, slots */
+	struct bench_row row; /* layout, slots, axis unless that is "slots" */
 	enum mmu_part part;   /* engines that have it take part */
 	struct mmu_shape shape;
 	void *ctx;

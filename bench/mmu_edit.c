@@ -69,7 +69,7 @@ static enum bench_outcome edit_and_read(struct group_turn *t, double *value)
 {
 	const struct mmu_engine *const e = t->engine;
 	const struct refaults *const r = t->ctx;
-	struct mslot_mmu_stats before, after;
+	struct mslot_mmu_stats before = {0}, after = {0};
 	enum bench_outcome outcome;
 	uint64_t misses = 0;
 	int ret = e->edit(t->world, r->edit);

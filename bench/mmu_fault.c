@@ -248,9 +248,12 @@ static enum bench_outcome check_both(void *ctx)
 static enum bench_outcome measure_both(struct group_turn *t, double *value)
 {
 	struct both *const b = t->ctx;
-	/* Sleeping is no part of it. */
-	const struct pair_work work = {
-	    .ctx = b, .before = forget_both, .run = fault_half, .at_once = 80, .after = check_both};
+	/* Whoever finds a frame locked gives its processor to others. */
+	const struct pair_work work = {.ctx = b,
+				       .before = forget_both,
+				       .run = fault_half,
+				       .at_once = b->same ? 10 : 80,
+				       .after = check_both};
 	enum bench_outcome outcome;
 
 	b->t = t;
@@ -286,7 +289,7 @@ static int run_both(const struct bench_group *g, bool same, uint64_t nthreads)
 	    .p = {.row = {.layout = same ? "same-frames" : "disjoint",
 			  .axis = "threads",
 			  .slots = nthreads},
-		  .part = MMU_FAULTS,
+		  .part = MMU_PAIRS,
 		  .shape = {.npages = MMU_THREADS * n,
 			    .nslots = 1,
 			    .leaf_level = 1,

@@ -58,12 +58,17 @@ static struct mslot_range alias(const struct mmu_shape *s, unsigned int which)
 	return (struct mslot_range){which * MMU_ALIAS, s->npages * MMU_PAGE};
 }
 
+static unsigned int naliases(const struct mmu_shape *s)
+{
+	return s->shadow ? 2 : 1;
+}
+
 static enum bench_outcome map_all(struct group_turn *t)
 {
 	const struct mmu_shape *const s = mmu_shape_of(t);
 	enum bench_outcome outcome = BENCH_OK;
 
-	for (unsigned int i = 0; i <= s->shadow && outcome == BENCH_OK; i++) {
+	for (unsigned int i = 0; i < naliases(s) && outcome == BENCH_OK; i++) {
 		outcome = mmu_fill(t, 0, alias(s, i));
 		if (outcome == BENCH_OK)
 			outcome = mmu_check_mapped(t, 0, alias(s, i), true);
@@ -76,7 +81,7 @@ static enum bench_outcome count_bytes(struct group_turn *t, double *value)
 {
 	const struct figures *const f = t->ctx;
 	const struct mmu_shape *const s = &f->p.shape;
-	const uint64_t leaves = (s->npages << s->shadow) / (s->leaf_level == 2 ? LEAF_2M : 1);
+	const uint64_t leaves = s->npages * naliases(s) / (s->leaf_level == 2 ? LEAF_2M : 1);
 	struct mslot_mmu_stats stats;
 	const int ret = mmu_engine_of(t)->stats(t->world, &stats);
 
@@ -101,7 +106,7 @@ static enum bench_outcome time_zap(struct group_turn *t, double *value)
 	*value = (double)(clock_wall_ns() - begin) / 1e6 / f->gib;
 	if (ret < 0)
 		return mmu_broken(t, "a zap", ret);
-	for (unsigned int i = 0; i <= s->shadow && outcome == BENCH_OK; i++)
+	for (unsigned int i = 0; i < naliases(s) && outcome == BENCH_OK; i++)
 		outcome = mmu_check_mapped(t, 0, alias(s, i), false);
 	return outcome;
 }

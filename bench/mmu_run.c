@@ -47,6 +47,8 @@ int mmu_take_turns(const struct bench_group *g, struct mmu_point *point)
 	size_t n = 0;
 	int ret = mmu_host_init(g, &point->shape);
 
+	if (point->row.axis == NULL)
+		point->row.axis = "slots";
 	for (size_t i = 0; i < nmmu_engines && ret == 0; i++) {
 		const struct mmu_engine *const e = mmu_engines[i];
 

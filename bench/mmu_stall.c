@@ -45,6 +45,10 @@ struct figures {
 	uint64_t faults[PHASES];
 };
 
+struct engine_figures {
+	struct figures of[DELETIONS];
+};
+
 struct stall {
 	struct mmu_point p;
 	struct group_turn *t; /* who is measured */
@@ -298,7 +302,7 @@ int mmu_delete_stall(const struct bench_group *g)
 	const uint64_t pages = mmu_size(g, PAGES, 65536);
 	const struct bench_row point = {.axis = "mib", .slots = pages * MMU_PAGE >> 20};
 	uint64_t *const addr = mmu_pages(pages, OTHER_PAGES, false);
-	struct figures(*const f)[DELETIONS] = bench_alloc(GROUP_TURNS, sizeof(*f));
+	struct engine_figures *const f = bench_alloc(GROUP_TURNS, sizeof(*f));
 	struct stall *const s = bench_alloc(1, sizeof(*s));
 	struct group_turn turn[GROUP_TURNS];
 	size_t nturns = 0;
@@ -315,11 +319,11 @@ int mmu_delete_stall(const struct bench_group *g)
 		turn[nturns].engine = mmu_engines[i];
 		turn[nturns].ctx = &s->p;
 		s->t = &turn[nturns];
-		ret = run_engine(g, s, f[nturns++], n);
+		ret = run_engine(g, s, f[nturns++].of, n);
 	}
 	for (size_t column = 0; column < COLUMNS && ret == 0; column++) {
 		for (size_t i = 0; i < nturns; i++)
-			put_row(g, &turn[i], &columns[column], f[i], n);
+			put_row(g, &turn[i], &columns[column], f[i].of, n);
 	}
 	*g->done += g->repetitions + 1;
 	mmu_host_fini(&s->p.shape);

@@ -68,17 +68,17 @@ static enum bench_outcome run_two(struct group_turn *t, const struct pair_work *
 {
 	struct worker w[2];
 	atomic_uint ready = 0;
-	pthread_t thread;
+	pthread_t other;
 	int ret;
 
 	for (unsigned int i = 0; i < 2; i++)
 		w[i] =
 		    (struct worker){.work = pair, .thread = i, .place = place[i], .ready = &ready};
-	ret = pthread_create(&thread, NULL, work, &w[0]);
+	ret = pthread_create(&other, NULL, work, &w[0]);
 	if (ret != 0)
 		return group_failed(t, "cannot start a thread: %s", strerror(ret));
 	work(&w[1]);
-	pthread_join(thread, NULL);
+	pthread_join(other, NULL);
 	*together = ran_together(w, pair->at_once, ns);
 	ret = w[0].ret < 0 ? w[0].ret : w[1].ret;
 	if (ret < 0)

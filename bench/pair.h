@@ -24,6 +24,6 @@ struct pair_work {
 };
 
 /* The median of some runs, in ns; BENCH_SKIPPED where the threads could not run at once. */
-enum bench_outcome pair_measure(struct group_turn *t, const struct pair_work *work, double *ns);
+enum bench_outcome pair_measure(struct group_turn *t, const struct pair_work *pair, double *ns);
 
 #endif /* MSLOT_BENCH_PAIR_H */

@@ -241,6 +241,25 @@ static void draw_panel(struct svg *s, const struct picture *pic, const struct be
 	plot_draw(s, &panel, (const double[]){at[0], at[1], WIDTH, HEIGHT});
 }
 
+/* What all panels are about. */
+static const char *title_of(const struct bench_options *o)
+{
+	bool dirty = false, mmu = false;
+
+	for (size_t i = 0; i < o->ncases; i++) {
+		dirty |= (o->cases[i]->flags & CASE_DIRTY) != 0;
+		mmu |= (o->cases[i]->flags & CASE_MMU) != 0;
+	}
+	if (o->table2021)
+		return "Phases of memslot_perf_test by number of slots";
+	if (o->maps)
+		return "Guest-memory maps by number of slots";
+	if (dirty && mmu)
+		return "Leases, dirty pages and translation tables";
+	return mmu ? "Translation tables by number of slots"
+		   : "Leases by threads, harvests of dirty pages by size in MiB";
+}
+
 static void draw_page(struct svg *s, struct picture *pic)
 {
 	const size_t ncolumns = pic->npanels < 2 ? 1 : 2;
@@ -248,10 +267,7 @@ static void draw_page(struct svg *s, struct picture *pic)
 	const double width = (double)ncolumns * (WIDTH + BETWEEN) - BETWEEN;
 	const double foot = MARGIN + HEAD + (double)nrows * (HEIGHT + BETWEEN);
 	const struct svg_font bold = {15, SVG_START, "bold"}, dim = {NOTE_SIZE, SVG_START, "dim"};
-	const char *const title =
-	    pic->out->o->table2021 ? "Phases of memslot_perf_test by number of slots"
-	    : pic->out->o->maps    ? "Guest-memory maps by number of slots"
-				   : "Leases by threads, harvests of dirty pages by size in MiB";
+	const char *const title = title_of(pic->out->o);
 
 	choose_notes(pic, width);
 	svg_begin(s, width + 2 * MARGIN, foot + (double)pic->nnotes * NOTE_ROW + MARGIN / 2, title);

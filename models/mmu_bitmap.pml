@@ -22,7 +22,7 @@
  *   NO_REHOME        setting the new bit
  *   RECHECK_ACQUIRE  seq_cst: of the second load
  *   SET_ACQUIRE              of setting bits
- *   PRUNE_ACQUIRE            of the zap's look at bits; PRUNE_RELAXED not even that
+ *   PRUNE_ACQUIRE            of the zap's look at bits
  *   ENTRY_ACQUIRE            of the zap's loads of entries, with SET and TEST_FIRST
  *   LINK_ACQUIRE             of linking the table, likewise
  *   SKIP_ABOVE       looking at the upper level when the lower one has the bit. As good, but not
@@ -78,9 +78,7 @@
 #else
 #define SET_BIT SC
 #endif
-#if defined(PRUNE_RELAXED)
-#define PRUNE RLX
-#elif defined(PRUNE_ACQUIRE)
+#ifdef PRUNE_ACQUIRE
 #define PRUNE ACQ
 #else
 #define PRUNE SC

@@ -13,6 +13,7 @@
  * -DREMAP    the commit puts another page in the place of the first
  * -DNOTHING  the commit changes nothing: then nobody forgets anything (T2)
  * -DWAITER   the wait is another thread's, with `published` in between
+ * -DMAPPED_BEFORE  the entry may be there already
  * -DZAP_PAGE vCPU 2 zaps the page too, as mslot_zap_page() does: without asking anybody
  *
  * Mutants, one flag each; what they omit:

@@ -3,7 +3,7 @@
 #include "mmu_engines.h"
 
 const struct mmu_engine *const mmu_engines[] = {
-    &mmu_reverse, &mmu_bitmaps,  &mmu_invalidate, &mmu_recreated, &mmu_splitting,
+    &mmu_reverse, &mmu_bitmaps,  &mmu_invalidate, &mmu_recreated, &mmu_splitting, &mmu_apart,
     &mmu_array,   &mmu_two_sets, &mmu_plain,      &mmu_lookup,    &mmu_memory,
 };
 

@@ -35,6 +35,7 @@ static inline uint64_t mmu_gpa(uint64_t addr)
 enum mmu_part {
 	MMU_HITS,    /* load */
 	MMU_FAULTS,  /* fault, zap, renew, lookup, fill */
+	MMU_PAIRS,   /* fault, zap, lookup: by two threads */
 	MMU_UNMAPS,  /* store, drop, reset, lookup */
 	MMU_EDITS,   /* edit, fault, fill, lookup, stats */
 	MMU_LOGGING, /* edit, fault, fill, stats, dirty */
@@ -119,7 +120,7 @@ extern const struct mmu_engine *const mmu_engines[];
 extern const size_t nmmu_engines;
 
 extern const struct mmu_engine mmu_reverse, mmu_bitmaps, mmu_invalidate, mmu_recreated;
-extern const struct mmu_engine mmu_splitting;
+extern const struct mmu_engine mmu_splitting, mmu_apart;
 extern const struct mmu_engine mmu_plain, mmu_lookup, mmu_array, mmu_two_sets, mmu_memory;
 
 #endif /* MSLOT_BENCH_MMU_ENGINES_H */

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu_mslot.c - the library's tables, through its public headers: their two forms, and three more
+ * mmu_mslot.c - the library's tables, through its public headers: their two forms, and four more
  * ways to use them.
  *
- *   mslot             reverse maps
- *   mslot-bitmaps     slot bitmaps
- *   mslot-invalidate  reverse maps; host memory goes between mslot_invalidate_begin() and its end,
- *                     after which nobody uses it any more, instead of after mslot_zap_hva(), which
- *                     only asks
- *   mslot-recreated   a control: slots that should be merged or split are deleted and created
- *   mslot-splitting   what a design whose tables are a processor's must do where logging begins:
- *                     put a table of single pages in the place of each large leaf
+ *   mslot          reverse maps
+ *   mslot-bitmaps  slot bitmaps
+ *   invalidate     reverse maps; host memory goes between mslot_invalidate_begin() and its
+ *                  end, after which nobody uses it any more, instead of after mslot_zap_hva()
+ *   recreated      a control: slots that should be merged or split are deleted and created
+ *   splitting      what a design whose tables are a processor's must do where logging begins:
+ *                  put a table of single pages in the place of each large leaf
+ *   apart          a control: two threads with a map each, who meet in the machine only
  *
  * A thread has a vCPU, and with it a root of its own or the one for all. Each call is one section.
  */
@@ -308,6 +308,53 @@ static int drop(void *world, struct mslot_range gpa, uint64_t chunk_bytes)
 	return ret;
 }
 
+/* ---- Apart -------------------------------------------------------------------- */
+
+struct apart {
+	struct mmu_world *world[MMU_THREADS];
+};
+
+static void apart_destroy(void *world)
+{
+	struct apart *const a = world;
+
+	for (unsigned int i = 0; i < MMU_THREADS; i++) {
+		if (a->world[i] != NULL)
+			destroy(a->world[i]);
+	}
+	free(a);
+}
+
+static void *apart_create(const struct mmu_shape *shape, char why[BENCH_REASON])
+{
+	struct apart *const a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return bench_cannot(why, "memory", ENOMEM);
+	for (unsigned int i = 0; i < MMU_THREADS; i++)
+		a->world[i] = create_reverse(shape, why);
+	if (a->world[0] != NULL && a->world[1] != NULL)
+		return a;
+	apart_destroy(a);
+	return NULL;
+}
+
+static int apart_fault(void *world, unsigned int thread, const struct mmu_addrs *addrs,
+		       uint64_t *sum)
+{
+	return fault(((struct apart *)world)->world[thread], thread, addrs, sum);
+}
+
+static int apart_zap(void *world, unsigned int thread, const struct mmu_addrs *addrs)
+{
+	return zap(((struct apart *)world)->world[thread], thread, addrs);
+}
+
+static int apart_lookup(void *world, unsigned int thread, uint64_t addr, uint64_t *hva)
+{
+	return lookup(((struct apart *)world)->world[thread], thread, addr, hva);
+}
+
 /* ---- The engines -------------------------------------------------------------- */
 
 #define COMMON                                                                                     \
@@ -318,32 +365,40 @@ static int drop(void *world, struct mslot_range gpa, uint64_t chunk_bytes)
 
 const struct mmu_engine mmu_reverse = {
     .name = "mslot",
-    .parts = 1u << MMU_HITS | 1u << MMU_FAULTS | 1u << MMU_UNMAPS | 1u << MMU_EDITS |
-	     1u << MMU_LOGGING | 1u << MMU_HARVESTS | 1u << MMU_FIGURES | 1u << MMU_STALLS,
+    .parts = 1u << MMU_HITS | 1u << MMU_FAULTS | 1u << MMU_PAIRS | 1u << MMU_UNMAPS |
+	     1u << MMU_EDITS | 1u << MMU_LOGGING | 1u << MMU_HARVESTS | 1u << MMU_FIGURES |
+	     1u << MMU_STALLS,
     .create = create_reverse,
     .edit = mmu_world_edit,
     COMMON};
 const struct mmu_engine mmu_bitmaps = {
     .name = "mslot-bitmaps",
-    .parts = 1u << MMU_FAULTS | 1u << MMU_UNMAPS | 1u << MMU_EDITS | 1u << MMU_LOGGING |
-	     1u << MMU_HARVESTS | 1u << MMU_FIGURES | 1u << MMU_STALLS,
+    .parts = 1u << MMU_FAULTS | 1u << MMU_PAIRS | 1u << MMU_UNMAPS | 1u << MMU_EDITS |
+	     1u << MMU_LOGGING | 1u << MMU_HARVESTS | 1u << MMU_FIGURES | 1u << MMU_STALLS,
     .create = create_bitmaps,
     .edit = mmu_world_edit,
     COMMON};
-const struct mmu_engine mmu_invalidate = {.name = "mslot-invalidate",
+const struct mmu_engine mmu_invalidate = {.name = "invalidate",
 					  .parts = 1u << MMU_UNMAPS,
 					  .create = create_invalidate,
 					  .edit = mmu_world_edit,
 					  COMMON};
-const struct mmu_engine mmu_recreated = {.name = "mslot-recreated",
+const struct mmu_engine mmu_recreated = {.name = "recreated",
 					 .parts = 1u << MMU_EDITS,
 					 .recreates = true,
 					 .create = create_reverse,
 					 .edit = mmu_world_recreate,
 					 COMMON};
-const struct mmu_engine mmu_splitting = {.name = "mslot-splitting",
+const struct mmu_engine mmu_splitting = {.name = "splitting",
 					 .parts = 1u << MMU_LOGGING,
 					 .splits = true,
 					 .create = create_small,
 					 .edit = mmu_world_split_leaves,
 					 COMMON};
+const struct mmu_engine mmu_apart = {.name = "apart",
+				     .parts = 1u << MMU_PAIRS,
+				     .create = apart_create,
+				     .destroy = apart_destroy,
+				     .fault = apart_fault,
+				     .zap = apart_zap,
+				     .lookup = apart_lookup};

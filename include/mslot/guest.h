@@ -15,10 +15,8 @@
  * Naturally aligned accesses of 1, 2, 4 and 8 bytes are single atomic ones: loads acquire, stores
  * release. 16 bytes are two of these, the lower address first. Others may be torn anywhere.
  *
- * What the functions return beside 0: -ENOENT no slot (MMIO: complete it with
- * mslot_vcpu_mmio()), -EACCES read-only, -EAGAIN a host invalidation is under way (poll, and
- * try again), -ENOSPC the dirty ring is full, -ENOMEM, what the root's walk() returned, -EINVAL
- * no root, not inside, a shadow root without walk(), or what each says.
+ * An access that returns -ENOENT is MMIO: mslot_vcpu_mmio() says what to emulate. After -EAGAIN,
+ * poll and try again.
  */
 #ifndef MSLOT_GUEST_H
 #define MSLOT_GUEST_H
@@ -49,8 +47,12 @@ static inline void *mslot_vcpu_hit_page(const struct mslot_vcpu *vcpu, uint64_t 
 					enum mslot_access access)
 {
 	const struct mslot_vcpu_head *head = (const struct mslot_vcpu_head *)(const void *)vcpu;
+	/* The entry of the page's number, without a multiplication. */
 	const struct mslot_tlb_entry *entry =
-	    &head->tlb[(addr >> head->page_shift) & (MSLOT_TLB_ENTRIES - 1)];
+	    (const struct mslot_tlb_entry *)(const void *)((const char *)head->tlb +
+							   (addr >> head->entry_shift &
+							    (sizeof(head->tlb) -
+							     sizeof(head->tlb[0]))));
 	uint64_t tag = access == MSLOT_WRITE ? entry->write_tag : entry->read_tag;
 
 	if (__builtin_expect(tag != ((addr & head->page_mask) | head->epoch), 0))
@@ -82,7 +84,11 @@ struct mslot_u128 {
  *   addr         address in its root; need not be aligned, nor in one page
  *   size_bytes   1, 2, 4, 8 or 16
  *   val          receives the bytes, as they are in memory
- * Returns 0, -EINVAL another size, -EOVERFLOW it wraps; and what mslot/guest.h says.
+ * Returns 0, -EINVAL another size, the thread is not inside this vCPU's section, it has no root
+ *   or a shadow one without walk(), or an address is beyond the root's levels; -EOVERFLOW the
+ *   access wraps, -ENOENT a page has no slot (MMIO), -EACCES a write meets what is read-only,
+ *   -EAGAIN a host invalidation of a page is under way, -ENOSPC the dirty ring is full, -ENOMEM,
+ *   or what the root's walk() returned.
  * Context: the vCPU's thread inside its section. Wait-free when the cache has the page; else as
  *   mslot_fault().
  */
@@ -178,7 +184,7 @@ static inline int mslot_vcpu_store128(struct mslot_vcpu *vcpu, uint64_t addr, st
  *   buf    receives the bytes; untouched on failure
  *   len    bytes; 0 does nothing
  * Every page is translated before the first byte moves.
- * Returns 0, -EOVERFLOW the range wraps; and what mslot/guest.h says.
+ * Returns as mslot_vcpu_load().
  * Context: as mslot_vcpu_load(). Allocates where more than 32 pages are concerned.
  */
 MSLOT_API int mslot_vcpu_read(struct mslot_vcpu *vcpu, uint64_t addr, void *buf, size_t len);
@@ -204,7 +210,7 @@ MSLOT_API int mslot_vcpu_write(struct mslot_vcpu *vcpu, uint64_t addr, const voi
  *   expected     in: the bytes to find; out: those found, if they were others
  *   desired      the bytes to store if they were found
  * The page is made writable in any case.
- * Returns 1 exchanged, 0 not, -EINVAL another size, or not aligned; and what mslot/guest.h says.
+ * Returns as mslot_vcpu_load(), and -EINVAL not aligned. 1 means exchanged, 0 not.
  * Context: as mslot_vcpu_load().
  */
 MSLOT_API int mslot_vcpu_cmpxchg(struct mslot_vcpu *vcpu, uint64_t addr, unsigned int size_bytes,
@@ -227,7 +233,7 @@ enum mslot_rmw {
  *   op           what to do
  *   operand      with what; higher bytes ignored
  *   old          receives what was there, zero-extended; may be NULL
- * Returns 0, -EINVAL another size or operation, or not aligned; and what mslot/guest.h says.
+ * Returns as mslot_vcpu_load(), and -EINVAL not aligned, 16 bytes, or an unknown operation.
  * Context: as mslot_vcpu_load().
  */
 MSLOT_API int mslot_vcpu_rmw(struct mslot_vcpu *vcpu, uint64_t addr, unsigned int size_bytes,

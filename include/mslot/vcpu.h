@@ -221,11 +221,12 @@ struct mslot_tlb_entry {
 
 /* How a vCPU begins. */
 struct mslot_vcpu_head {
-	struct mslot_tlb_entry *tlb; /* MSLOT_TLB_ENTRIES of them */
-	uint64_t epoch;              /* below a page; never 0 */
-	uint64_t page_mask;          /* of an address's bits above a page */
+	uint64_t epoch;     /* below a page; never 0 */
+	uint64_t page_mask; /* of an address's bits above a page */
 	uint32_t page_shift;
-	uint32_t reserved;
+	uint32_t entry_shift; /* what is left of a page number then is an offset in tlb[] */
+	uint64_t reserved[5];
+	struct mslot_tlb_entry tlb[MSLOT_TLB_ENTRIES];
 };
 
 #ifdef __cplusplus

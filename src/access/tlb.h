@@ -20,6 +20,7 @@
 #define MSLOT_ACCESS_TLB_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <mslot/access.h>
@@ -34,26 +35,28 @@ struct tlb_hole {
 	uint64_t gpa;    /* of the page */
 };
 
-/* What head->tlb points to. */
+/* How a vCPU begins, and goes on. */
 struct tlb {
-	_Alignas(64) struct mslot_tlb_entry entry[MSLOT_TLB_ENTRIES];
+	struct mslot_vcpu_head head;
 	struct tlb_hole hole[TLB_HOLES];
 };
 
-static inline struct tlb *tlb_of(const struct mslot_vcpu_head *head)
+_Static_assert(sizeof(struct mslot_tlb_entry) == 32 && MSLOT_TLB_ENTRIES == 256,
+	       "entry_shift is for entries of 2^5 bytes");
+_Static_assert(offsetof(struct mslot_vcpu_head, tlb) == 64, "entries share no lines");
+
+static inline struct tlb *tlb_of(struct mslot_vcpu_head *head)
 {
-	return (struct tlb *)(void *)head->tlb;
+	return (struct tlb *)(void *)head;
 }
 
-static inline void tlb_init(struct mslot_vcpu_head *head, struct tlb *tlb, unsigned int page_shift)
+static inline void tlb_init(struct mslot_vcpu_head *head, unsigned int page_shift)
 {
-	memset(tlb, 0, sizeof(*tlb));
-	*head = (struct mslot_vcpu_head){
-	    .tlb = tlb->entry,
-	    .epoch = 1,
-	    .page_mask = ~((UINT64_C(1) << page_shift) - 1),
-	    .page_shift = page_shift,
-	};
+	memset(head, 0, sizeof(struct tlb));
+	head->epoch = 1;
+	head->page_mask = ~((UINT64_C(1) << page_shift) - 1);
+	head->page_shift = page_shift;
+	head->entry_shift = page_shift - 5;
 }
 
 static inline uint64_t tlb_tag(const struct mslot_vcpu_head *head, uint64_t addr)
@@ -61,7 +64,7 @@ static inline uint64_t tlb_tag(const struct mslot_vcpu_head *head, uint64_t addr
 	return (addr & head->page_mask) | head->epoch;
 }
 
-static inline struct mslot_tlb_entry *tlb_entry(const struct mslot_vcpu_head *head, uint64_t addr)
+static inline struct mslot_tlb_entry *tlb_entry(struct mslot_vcpu_head *head, uint64_t addr)
 {
 	return &head->tlb[(addr >> head->page_shift) % MSLOT_TLB_ENTRIES];
 }
@@ -70,7 +73,8 @@ static inline struct mslot_tlb_entry *tlb_entry(const struct mslot_vcpu_head *he
 static inline void tlb_flush(struct mslot_vcpu_head *head)
 {
 	if (++head->epoch > ~head->page_mask) {
-		memset(tlb_of(head), 0, sizeof(struct tlb));
+		memset(head->tlb, 0, sizeof(head->tlb));
+		memset(tlb_of(head)->hole, 0, sizeof(tlb_of(head)->hole));
 		head->epoch = 1;
 	}
 }
@@ -95,7 +99,7 @@ static inline void tlb_fill(struct mslot_vcpu_head *head, uint64_t addr, uint64_
 
 /* ---- Pages without a slot ---- */
 
-static inline struct tlb_hole *tlb_hole(const struct mslot_vcpu_head *head, uint64_t addr)
+static inline struct tlb_hole *tlb_hole(struct mslot_vcpu_head *head, uint64_t addr)
 {
 	return &tlb_of(head)->hole[(addr >> head->page_shift) % TLB_HOLES];
 }
@@ -116,7 +120,7 @@ static inline void tlb_fill_hole(struct mslot_vcpu_head *head, uint64_t addr, ui
 }
 
 /* Is it known that there is no slot? Then *gpa is what `addr` means. */
-static inline bool tlb_find_hole(const struct mslot_vcpu_head *head, uint64_t addr,
+static inline bool tlb_find_hole(struct mslot_vcpu_head *head, uint64_t addr,
 				 enum mslot_access access, uint64_t serial, uint64_t *gpa)
 {
 	const struct tlb_hole *hole = tlb_hole(head, addr);

@@ -136,7 +136,7 @@ int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_options *op
 		return -ENOMEM;
 	memset(vcpu, 0, sizeof(*vcpu));
 	vcpu->map = map;
-	tlb_init(&vcpu->head, &vcpu->tlb, map->opt.page_shift);
+	tlb_init(&vcpu->head, map->opt.page_shift);
 	if (opt)
 		vcpu->opt = *opt;
 	err = lock_with_ring(vcpu);

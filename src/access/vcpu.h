@@ -19,7 +19,10 @@ struct mslot_root;
 
 struct mslot_vcpu {
 	/* The thread's own, like all that is not said to be others'. */
-	_Alignas(64) struct mslot_vcpu_head head; /* first: mslot/guest.h looks at it */
+	_Alignas(64) union {
+		struct mslot_vcpu_head head; /* first: mslot/guest.h looks at it */
+		struct tlb tlb;
+	};
 	/* What accesses go through, or NULL; and what gives it back when the vCPU goes (src/mmu).
 	 */
 	struct mslot_root *root;
@@ -44,8 +47,6 @@ struct mslot_vcpu {
 	} mmio;
 
 	struct mslot_vcpu *next, *prev; /* vcpus_lock */
-
-	struct tlb tlb;
 };
 
 _Static_assert(offsetof(struct mslot_vcpu, head) == 0, "a vCPU begins with its head");

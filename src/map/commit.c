@@ -273,9 +273,6 @@ static void commit_publish(struct commit *c, const struct mslot_diff *diff)
 	}
 	if (diff)
 		listeners_commit(map, diff);
-	/* What let a vCPU write unmarked, a mark in bits that are not used any more, is gone. */
-	if (c->log_begins)
-		map_ask_vcpus(map, VCPU_FLUSH);
 	PERTURB(AFTER_PUBLISH);
 	/*
 	 * Release, after the publish: whoever reads this generation and then starts a grace

@@ -120,7 +120,7 @@ static bool check_head(struct check *c, uint64_t value, unsigned int level, uint
 	if (!(value & HEAD_LIST))
 		return check_leaf_of_head(c, value, level, gfn);
 	for (list = rmap_lists(value); list; list = list->next) {
-		if (list->n == 0 || list->n > RMAP_LIST_LEAVES)
+		if (list->n == 0 || list->n > list->room)
 			return fail(c, "a list of a reverse map is empty or too long");
 		for (n = 0; n < list->n; n++)
 			if (!check_leaf_of_head(c, list->leaf[n], level, gfn))

@@ -326,7 +326,7 @@ static int install(struct fault *f)
 	needs_list = head && !(guard.value & HEAD_DEAD) && rmap_needs_list(guard.value);
 	guard_unlock(&guard);
 	if (err == TRY_AGAIN && needs_list && !f->spare) {
-		f->spare = rmap_list_create(f->mmu);
+		f->spare = rmap_list_create(f->mmu, guard.value);
 		return f->spare ? TRY_AGAIN : -ENOMEM;
 	}
 	if (err)
@@ -341,11 +341,13 @@ static int install(struct fault *f)
 
 /* ---- A leaf that is there --------------------------------------------------- */
 
-/* Does the leaf show what the slot says? */
+/* Does the leaf show what the slot says, and no more than the guest's own leaf? */
 static bool leaf_agrees(const struct fault *f, uint64_t entry)
 {
 	unsigned int level = f->table->level;
 
+	if (f->shadow && level > f->guest_level)
+		return false;
 	/* Modulo 2^64: a leaf may begin before the slot does, after a split. */
 	return entry_hva(entry) ==
 	       frame_hva(f->slot, f->gfn) - (f->page % level_pages(level) << f->mmu->page_shift);

@@ -13,11 +13,13 @@
 
 #define MIN_LEVELS 3u
 
-void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters)
+void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters,
+		 enum mmu_count bytes)
 {
 	unsigned int levels = (bits + FRAME_BITS - 1) / FRAME_BITS;
 
 	frames->counters = counters;
+	frames->bytes = bytes;
 	frames->levels = levels < MIN_LEVELS ? MIN_LEVELS : levels;
 	atomic_init(&frames->root, NULL);
 }
@@ -30,7 +32,7 @@ static size_t node_bytes(unsigned int level)
 
 static void node_free(struct frame_node *node, unsigned int level)
 {
-	count_sub(node->frames->counters, COUNT_FRAME_BYTES, node_bytes(level));
+	count_sub(node->frames->counters, node->frames->bytes, node_bytes(level));
 	mem_free(node);
 }
 
@@ -75,11 +77,22 @@ static _Atomic(struct frame_node *) *link_of(struct frames *frames, uint64_t num
 	return link;
 }
 
+/* Beyond the directory a number would be taken for another. */
+static bool is_beyond(const struct frames *frames, uint64_t number)
+{
+	unsigned int bits = FRAME_BITS * frames->levels;
+
+	return bits < 64 && number >> bits != 0;
+}
+
 static struct frame_node *find_node(struct frames *frames, uint64_t number, unsigned int level)
 {
 	unsigned int at;
-	_Atomic(struct frame_node *) *link = link_of(frames, number, level, &at);
+	_Atomic(struct frame_node *) *link;
 
+	if (is_beyond(frames, number))
+		return NULL;
+	link = link_of(frames, number, level, &at);
 	return at == level ? atomic_load_explicit(link, memory_order_seq_cst) : NULL;
 }
 
@@ -98,7 +111,7 @@ static bool make_node(struct frames *frames, _Atomic(struct frame_node *) *link,
 	if (!node)
 		return false;
 	node->frames = frames;
-	count_add(frames->counters, COUNT_FRAME_BYTES, node_bytes(level));
+	count_add(frames->counters, frames->bytes, node_bytes(level));
 	/* seq_cst: pairs with link_of() of a zapper. */
 	if (!atomic_compare_exchange_strong_explicit(link, &none, node, memory_order_seq_cst,
 						     memory_order_seq_cst))
@@ -127,12 +140,9 @@ struct frame_node *frames_next(struct frames *frames, unsigned int level, uint64
 {
 	_Atomic(struct frame_node *) *link;
 	struct frame_node *node;
-	unsigned int at, bits = FRAME_BITS * frames->levels;
+	unsigned int at, bits;
 
-	/* Numbers that the directory does not have would be found as others. */
-	if (bits < 64 && end > UINT64_C(1) << bits)
-		end = UINT64_C(1) << bits;
-	while (*number < end) {
+	while (*number < end && !is_beyond(frames, *number)) {
 		link = link_of(frames, *number, level, &at);
 		node = at == level ? atomic_load_explicit(link, memory_order_seq_cst) : NULL;
 		if (node)

@@ -28,12 +28,14 @@ struct frame_node {
 
 struct frames {
 	struct mmu_counters *counters;
-	unsigned int levels; /* at least 3 */
+	enum mmu_count bytes; /* where they are counted */
+	unsigned int levels;  /* at least 3 */
 	_Atomic(struct frame_node *) root;
 };
 
 /* For numbers below 2^bits; nothing is allocated. */
-void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters);
+void frames_init(struct frames *frames, unsigned int bits, struct mmu_counters *counters,
+		 enum mmu_count bytes);
 /* Free all nodes. Nobody uses them. */
 void frames_fini(struct frames *frames);
 

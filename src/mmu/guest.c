@@ -383,19 +383,20 @@ static bool cmpxchg_u128(void *host, struct mslot_u128 *expected, const struct m
 	uint32_t failed;
 	bool equal;
 
-	do {
-		__asm__ __volatile__("ldaxp %0, %1, [%2]"
-				     : "=&r"(found.first), "=&r"(found.second)
-				     : "r"(host)
-				     : "memory");
-		equal = found.first == expected->first && found.second == expected->second;
-		/* What was found is stored again: only then were both halves loaded at once. */
-		store = equal ? *desired : found;
-		__asm__ __volatile__("stlxp %w0, %1, %2, [%3]"
-				     : "=&r"(failed)
-				     : "r"(store.first), "r"(store.second), "r"(host)
-				     : "memory");
-	} while (failed);
+	/* What was found is stored again: only then were both halves loaded at once. */
+	__asm__ __volatile__("1: ldaxp %0, %1, [%5]\n"
+			     "   cmp %0, %6\n"
+			     "   ccmp %1, %7, #0, eq\n"
+			     "   csel %2, %8, %0, eq\n"
+			     "   csel %3, %9, %1, eq\n"
+			     "   stlxp %w4, %2, %3, [%5]\n"
+			     "   cbnz %w4, 1b"
+			     : "=&r"(found.first), "=&r"(found.second), "=&r"(store.first),
+			       "=&r"(store.second), "=&r"(failed)
+			     : "r"(host), "r"(expected->first), "r"(expected->second),
+			       "r"(desired->first), "r"(desired->second)
+			     : "cc", "memory");
+	equal = found.first == expected->first && found.second == expected->second;
 	*expected = found;
 	return equal;
 }

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 
+#include "dirty/dirty.h"
 #include "mmu/mmu.h"
 
 /* ---- What a segment asks for --------------------------------------------------- */
@@ -29,6 +30,28 @@ static bool is_tightened(const struct mslot_diff_seg *seg)
 
 	return seg->kind == MSLOT_DIFF_REPROTECTED &&
 	       ((after->flags & ~before->flags & MSLOT_READONLY) || (after->log && !before->log));
+}
+
+/*
+ * Is there a page of the segment that was logged, and is, in other bits? Its old mark, with which a
+ * vCPU got permission, is none there.
+ */
+static bool is_logged_anew(const struct mslot_mmu *mmu, const struct mslot_diff_seg *seg)
+{
+	const struct mslot_slot *before = seg->before, *after = seg->after;
+	struct log_extent *old, *new;
+	uint64_t gfn = seg->gpa >> mmu->page_shift, page, end, n, bit;
+
+	if (is_taken(seg) || !before || !after || !before->log || !after->log)
+		return false;
+	page = slot_log_page(after, gfn);
+	for (end = page + (seg->len_bytes >> mmu->page_shift); page < end; page += n) {
+		n = view_part(after->log, page, end, &new, &bit);
+		n = view_part(before->log, page, page + n, &old, &bit);
+		if (old != new)
+			return true;
+	}
+	return false;
 }
 
 static enum leaf_verdict visit(struct range_op *op, struct mmu_table *table, unsigned int i,
@@ -146,8 +169,10 @@ static void commit(void *ctx, const struct mslot_diff *diff)
 	size_t i;
 
 	/* Before the zaps: a segment may be of a slot that an earlier one was rehomed to. */
-	for (i = 0; i < diff->nsegs; i++)
+	for (i = 0; i < diff->nsegs; i++) {
 		rehomed &= rehome(mmu, &diff->segs[i]);
+		flush |= is_logged_anew(mmu, &diff->segs[i]);
+	}
 	for (i = 0; i < diff->nsegs; i++) {
 		if (!is_taken(&diff->segs[i]) && !is_tightened(&diff->segs[i]))
 			continue;

@@ -140,8 +140,8 @@ static void mmu_init(struct mslot_mmu *mmu, struct mslot_map *map,
 	pthread_mutex_init(&mmu->evict_lock, NULL);
 	pthread_mutex_init(&mmu->inv.lock, NULL);
 	for (space = 0; space < map->opt.nspaces; space++)
-		frames_init(&mmu->frames[space], bits, &mmu->counters);
-	frames_init(&mmu->names, NAME_BITS, &mmu->counters);
+		frames_init(&mmu->frames[space], bits, &mmu->counters, COUNT_FRAME_BYTES);
+	frames_init(&mmu->names, NAME_BITS, &mmu->counters, COUNT_LIST_BYTES);
 	mmu->fork_hook.child = mmu_forked;
 }
 

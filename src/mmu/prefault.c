@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "access/vcpu.h"
 #include "base/page.h"
 #include "mmu/fault.h"
 
@@ -37,7 +38,9 @@ int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *root, struct 
 	uint64_t mapped = 0, looked = 0;
 	int err;
 
-	if (root->opt.kind == MSLOT_ROOT_SHADOW && !root->opt.walk)
+	/* Before walk() is called: it counts on the section. */
+	if (vcpu_running() != vcpu || vcpu->map != root->mmu->map ||
+	    (root->opt.kind == MSLOT_ROOT_SHADOW && !root->opt.walk))
 		return -EINVAL;
 	if (range.len_bytes == 0)
 		return 0;

@@ -45,15 +45,20 @@ static uint64_t value_of(struct rmap_list *list)
 	return leaf;
 }
 
-struct rmap_list *rmap_list_create(struct mslot_mmu *mmu)
+static size_t list_bytes(uint32_t room)
 {
-	struct rmap_list *list = mem_alloc(sizeof(*list));
+	return sizeof(struct rmap_list) + room * sizeof(uint64_t);
+}
+
+struct rmap_list *rmap_list_create(struct mslot_mmu *mmu, uint64_t value)
+{
+	uint32_t room = value & HEAD_LIST ? RMAP_LIST_MANY : RMAP_LIST_FEW;
+	struct rmap_list *list = mem_alloc(list_bytes(room));
 
 	if (!list)
 		return NULL;
-	list->next = NULL;
-	list->n = 0;
-	count_add(&mmu->counters, COUNT_LIST_BYTES, sizeof(*list));
+	*list = (struct rmap_list){.room = room};
+	count_add(&mmu->counters, COUNT_LIST_BYTES, list_bytes(room));
 	return list;
 }
 
@@ -61,14 +66,14 @@ void rmap_list_free(struct mslot_mmu *mmu, struct rmap_list *list)
 {
 	if (!list)
 		return;
-	count_sub(&mmu->counters, COUNT_LIST_BYTES, sizeof(*list));
+	count_sub(&mmu->counters, COUNT_LIST_BYTES, list_bytes(list->room));
 	mem_free(list);
 }
 
 bool rmap_needs_list(uint64_t value)
 {
 	if (value & HEAD_LIST)
-		return rmap_lists(value)->n == RMAP_LIST_LEAVES;
+		return rmap_lists(value)->n == rmap_lists(value)->room;
 	return value != 0;
 }
 
@@ -123,7 +128,8 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		     bool (*remove)(void *ctx, uint64_t leaf), void *ctx)
 {
 	struct rmap_list *first, *list, **link;
-	uint64_t i, kept, gone = 0;
+	uint64_t gone = 0;
+	uint32_t i, kept;
 
 	if (!(value & HEAD_LIST)) {
 		if (!value || !remove(ctx, value))

@@ -15,15 +15,15 @@
 #define HEAD_DEAD (UINT64_C(1) << 61) /* the chunk is unlinked: look for the head again */
 #define HEAD_FLAGS (HEAD_LOCKED | HEAD_LIST | HEAD_DEAD)
 
-#define RMAP_LIST_LEAVES 14u
+/* Most frames have few leaves: the first list is small, those that follow are two cache lines. */
+#define RMAP_LIST_FEW 3u
+#define RMAP_LIST_MANY 14u
 
 struct rmap_list {
 	struct rmap_list *next;
-	uint64_t n;
-	uint64_t leaf[RMAP_LIST_LEAVES];
+	uint32_t n, room;
+	uint64_t leaf[];
 };
-
-_Static_assert(sizeof(struct rmap_list) == 128, "two cache lines");
 
 static inline uint64_t rmap_leaf(const struct mmu_table *table, unsigned int i)
 {
@@ -70,7 +70,8 @@ uint64_t rmap_count(uint64_t value);
 /* Free the lists of a value. Nobody uses them. */
 void rmap_free(struct mslot_mmu *mmu, uint64_t value);
 
-struct rmap_list *rmap_list_create(struct mslot_mmu *mmu);
+/* For a head of this value; or any other, since every list will do. NULL without memory. */
+struct rmap_list *rmap_list_create(struct mslot_mmu *mmu, uint64_t value);
 void rmap_list_free(struct mslot_mmu *mmu, struct rmap_list *list); /* accepts NULL */
 
 #endif /* MSLOT_MMU_RMAP_H */

@@ -152,7 +152,7 @@ static int have_lists(struct mslot_mmu *mmu, uint64_t n)
 	struct rmap_list *list;
 
 	for (; n > 0; n--) {
-		list = rmap_list_create(mmu);
+		list = rmap_list_create(mmu, 0);
 		if (!list)
 			return -ENOMEM;
 		list->next = mmu->spare_lists;

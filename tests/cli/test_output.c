@@ -383,9 +383,9 @@ static void bench_mmu_runs_every_case(void **state)
 	    "mmu-fault-direct\",\"engine\":\"mslot-bitmaps\"",
 	    "mmu-fault-shadow\",\"engine\":\"mslot\"",
 	    "mmu-map\",\"engine\":\"array\"",
-	    "mmu-unmap\",\"engine\":\"mslot-invalidate\"",
+	    "mmu-unmap\",\"engine\":\"invalidate\"",
 	    "mmu-unmap-2m\",\"engine\":\"two-sets\"",
-	    "mmu-log-on\",\"engine\":\"mslot-splitting\"",
+	    "mmu-log-on\",\"engine\":\"splitting\"",
 	    "mmu-log-off\",\"engine\":\"mslot\"",
 	    "mmu-log-write\",\"engine\":\"mslot\"",
 	    "mmu-delete\",\"engine\":\"mslot-bitmaps\"",
@@ -393,20 +393,22 @@ static void bench_mmu_runs_every_case(void **state)
 	    "mmu-metadata\",\"engine\":\"mslot\",\"layout\":\"2-mib-direct\",\"slots\":4096",
 	    "mmu-zap\",\"engine\":\"mslot-bitmaps\"",
 	};
+	char *const name = run_file("", 0, ".svg"), *lines;
 	struct run r;
-	char *lines;
 
 	(void)state;
 	run_cli(&r, (const char *const[]){"bench", "mmu", "--quick", "--repetitions", "1", "--json",
-					  NULL});
+					  "--svg", name, NULL});
 	if (r.status != 0)
 		fail_msg("exit %d: %s", r.status, r.err);
+	assert_svg(name);
+	run_unlink(name);
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
 		assert_contains(r.out, row[i]);
 	lines = lines_with(r.out, "-refaults\"");
 	assert_json(lines, BENCH_FIELDS,
 		    "o['unit'] == 'faults' and (o['value'] > 0) == "
-		    "(o['engine'] == 'mslot-recreated')");
+		    "(o['engine'] == 'recreated')");
 	free(lines);
 	/* Nothing is split. */
 	lines = lines_with(r.out, "\"mmu-log-tables\",\"engine\":\"mslot\",\"layout\":\"2-mib");

@@ -23,22 +23,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include <mslot/mslot.h>
-
+#include "hot_paths.h"
 #include "rng.h"
 
-#define PAGE UINT64_C(4096)
 #define REGION_HVA UINT64_C(0x100000000000) /* only a number: nothing is mapped there */
 #define STRIDE_PAGES 16u                    /* pages of a slot, and of a gap, at most */
 #define FAR (UINT64_C(1) << 33)             /* above every slot that is at home */
 
-#define LOOKUPS 2000u
 #define EDITS 256u
 #define BATCH 64u
 #define SETUP_SLOTS 4096u
-#define LOGGED_BYTES (UINT64_C(512) << 20)
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -49,26 +44,6 @@
 #endif
 
 static const size_t sizes[] = {10, 509, 32764};
-
-/* A map, what was put into it, and addresses to look up. */
-struct world {
-	struct mslot_map *map;
-	struct mslot_region *region;
-	const struct mslot_snapshot *snap; /* where the body wants a section around it */
-	size_t nslots;
-	struct mslot_slot_def *def; /* as the slots are now, by rising home */
-	uint64_t *home;             /* where they were created */
-	uint32_t *order;            /* a permutation: the order in which slots are edited */
-	size_t next;                /* the place in it */
-	struct mslot_hint hint;
-	void *host; /* of run_dirty() */
-	struct mslot_dirty *dirty;
-	uint64_t gpa[LOOKUPS], hva[LOOKUPS], miss[LOOKUPS], inside[LOOKUPS];
-	struct mslot_key key[LOOKUPS];
-};
-
-/* Does n operations and returns how many did what they should. */
-typedef uint64_t body_fn(struct world *w, size_t n);
 
 /* What --planted adds to each operation: rounds of two instructions; else 0. */
 #define PLANTED_IN_READ 2u
@@ -89,7 +64,7 @@ static uint64_t counted(body_fn *body, struct world *w, size_t n)
 /* Volatile, so that no compiler inlines the function, or specialises it under another name. */
 static uint64_t (*volatile count)(body_fn *body, struct world *w, size_t n) = counted;
 
-static _Noreturn void die(const char *what, int err)
+_Noreturn void die(const char *what, int err)
 {
 	fprintf(stderr, "hot_paths: %s: %s\n", what, err ? strerror(-err) : "wrong answer");
 	exit(1);
@@ -311,8 +286,7 @@ static uint64_t iterate(struct world *w, size_t n)
 
 /* ---- Writing --------------------------------------------------------------- */
 
-/* The end of a transaction, or of the program. */
-static void commit(struct mslot_txn *txn, int err)
+void commit(struct mslot_txn *txn, int err)
 {
 	if (err >= 0)
 		err = mslot_txn_commit(txn, NULL, NULL);
@@ -320,7 +294,7 @@ static void commit(struct mslot_txn *txn, int err)
 		die("a transaction", err);
 }
 
-static struct mslot_txn *begin(struct world *w)
+struct mslot_txn *begin(struct world *w)
 {
 	struct mslot_txn *txn;
 	int err = mslot_txn_begin(w->map, &txn);
@@ -458,8 +432,8 @@ static const struct write_path write_paths[] = {
     {"move-batch-64", move_batch, move_batch, 8 * BATCH, BATCH},
 };
 
-static void run(const char *path, const char *variant, const char *kind, body_fn *body,
-		struct world *w, size_t n)
+void run(const char *path, const char *variant, const char *kind, body_fn *body, struct world *w,
+	 size_t n)
 {
 	if (planted)
 		planted = strcmp(kind, "read") == 0 ? PLANTED_IN_READ : PLANTED_IN_WRITE;
@@ -517,147 +491,6 @@ static void run_setup(struct world *w, const char *path, body_fn *body)
 	world_fini(w);
 }
 
-/* ---- Dirty pages and leases: one slot of 512 MiB ------------------------------- */
-
-static uint64_t store(struct world *w, size_t n)
-{
-	uint64_t done = 0;
-	size_t k;
-
-	for (k = 0; k < n; k++)
-		done += mslot_store(w->snap, (struct mslot_addr){0, k * PAGE}, 8, k) == 0;
-	return done;
-}
-
-static uint64_t lease(struct world *w, size_t n)
-{
-	const struct mslot_span span = {.access = MSLOT_WRITE, .gpa = PAGE, .len_bytes = PAGE};
-	struct mslot_lease *taken;
-	uint64_t done = 0;
-	size_t k;
-
-	for (k = 0; k < n; k++) {
-		done += mslot_lease_take(w->snap, &span, NULL, &taken) == 0;
-		mslot_lease_put(taken);
-	}
-	return done;
-}
-
-static uint64_t harvest(struct world *w, size_t n)
-{
-	struct mslot_dirty_batch *batch;
-	size_t k;
-
-	for (k = 0; k < n; k++) {
-		if (mslot_dirty_get(w->dirty, &batch) < 0)
-			return 0;
-		mslot_dirty_ack(batch);
-	}
-	return n;
-}
-
-/* A look at a log. It holds no snapshot, so that the reclaimer has no part in it, as in a harvest.
- */
-static uint64_t log_keep(struct world *w, size_t n)
-{
-	static uint64_t bitmap[LOGGED_BYTES / PAGE / 64];
-	const struct kvm_dirty_log log = {.dirty_bitmap = bitmap};
-	size_t k;
-
-	for (k = 0; k < n; k++)
-		if (mslot_kvm_get_dirty_log(w->map, &log) < 0)
-			return 0;
-	return n;
-}
-
-/* KVM's log of the slot too, which get does not clear. */
-static void log_for_kvm(struct world *w)
-{
-	const struct kvm_enable_cap manual = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
-					      .args = {1}};
-	struct mslot_txn *txn = begin(w);
-
-	if (mslot_kvm_enable_cap(w->map, &manual))
-		die("mslot_kvm_enable_cap", -EINVAL);
-	commit(txn, mslot_txn_set_flags(txn, (struct mslot_key){0, 0}, MSLOT_LOG_DIRTY));
-}
-
-/* One page in a hundred, in every part of the slot. */
-static void mark_some(struct world *w)
-{
-	const struct mslot_snapshot *snap = mslot_enter(w->map);
-	uint64_t gpa;
-
-	for (gpa = 0; gpa < LOGGED_BYTES; gpa += 100 * PAGE)
-		mslot_mark_dirty(snap, (struct mslot_addr){0, gpa}, PAGE);
-	mslot_leave(snap);
-}
-
-/* In a section; once before, so that memory is there. */
-static void run_inside(struct world *w, const char *path, body_fn *body, body_fn *before)
-{
-	w->snap = mslot_enter(w->map);
-	if (before)
-		before(w, LOOKUPS);
-	run(path, "scalar", "read", body, w, LOOKUPS);
-	mslot_leave(w->snap);
-}
-
-static void logged_init(struct world *w)
-{
-	const struct mslot_map_options opt = {.simd = MSLOT_SIMD_SCALAR};
-	struct mslot_region_options ropt = {.len_bytes = LOGGED_BYTES, .fd = -1};
-	struct mslot_slot_def def = {.len_bytes = LOGGED_BYTES};
-	struct mslot_txn *txn;
-	int err;
-
-	memset(w, 0, sizeof(*w));
-	w->nslots = 1;
-	w->host = mmap(NULL, LOGGED_BYTES, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (w->host == MAP_FAILED)
-		die("mmap", -errno);
-	ropt.hva = w->host;
-	err = mslot_map_create(&opt, &w->map);
-	if (!err)
-		err = mslot_region_create(&ropt, &w->region);
-	if (err)
-		die("map", err);
-	def.region = w->region;
-	txn = begin(w);
-	commit(txn, mslot_txn_create(txn, &def));
-}
-
-static void run_dirty(struct world *w)
-{
-	int err;
-
-	logged_init(w);
-	run_inside(w, "store-unlogged", store, store);
-	run_inside(w, "lease", lease, lease);
-	err = mslot_dirty_create(w->map, NULL, &w->dirty);
-	if (err)
-		die("mslot_dirty_create", err);
-	run_inside(w, "store-dirty", store, store);
-	harvest(w, 2);
-	run_inside(w, "store-clean", store, NULL);
-	run_inside(w, "lease-logged", lease, lease);
-	mark_some(w);
-	harvest(w, 3);
-	log_for_kvm(w);
-	log_keep(w, 2);
-	run("log-keep-clean", "scalar", "write", log_keep, w, 1);
-	mark_some(w);
-	run("log-keep-dirty", "scalar", "write", log_keep, w, 1);
-	err = mslot_dirty_destroy(w->dirty);
-	if (!err)
-		err = mslot_map_destroy(w->map);
-	if (err)
-		die("mslot_map_destroy", err);
-	mslot_region_put(w->region);
-	munmap(w->host, LOGGED_BYTES);
-}
-
 static void run_size(struct world *w, size_t nslots)
 {
 	world_init(w, nslots, MSLOT_SIMD_SCALAR);
@@ -696,5 +529,6 @@ int main(int argc, char **argv)
 	run_setup(&w, "setup-single", setup_single);
 	run_setup(&w, "setup-at-once", setup_at_once);
 	run_dirty(&w);
+	run_guest(&w);
 	return 0;
 }

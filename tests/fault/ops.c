@@ -5,6 +5,7 @@
 #include "edit_by_verb.h"
 #include "fault.h"
 #include "ops_dirty.h"
+#include "ops_guest.h"
 
 #include <errno.h>
 
@@ -522,6 +523,12 @@ static void finish_listen(struct world *w, const struct op *op)
 		.run = (call), .arg = (n), .commits = true,                                        \
 	}
 
+#define GUEST(name, function, access)                                                              \
+	{                                                                                          \
+		"guest: " name, #function, prepare_guest, run_guest, finish_guest, access, false,  \
+		    true, 0                                                                        \
+	}
+
 const struct op ops[] = {
     {"map_create", "mslot_map_create", NULL, run_map_create, finish_map_create, 0, false, true, 0},
     {"region_create", "mslot_region_create", NULL, run_region_create, finish_region_create, 0,
@@ -615,6 +622,14 @@ const struct op ops[] = {
      32, true, true, 0},
     {"commit: merge of logged slots", "mslot_txn_commit", prepare_merge_logged, run_commit,
      finish_merge_logged, 0, true, true, 0},
+    GUEST("load", mslot_vcpu_load, GUEST_LOAD),
+    GUEST("store", mslot_vcpu_store, GUEST_STORE),
+    GUEST("load64", mslot_vcpu_load, GUEST_LOAD64),
+    GUEST("store64", mslot_vcpu_store, GUEST_STORE64),
+    GUEST("read", mslot_vcpu_read, GUEST_READ),
+    GUEST("write", mslot_vcpu_write, GUEST_WRITE),
+    GUEST("cmpxchg", mslot_vcpu_cmpxchg, GUEST_CMPXCHG),
+    GUEST("rmw", mslot_vcpu_rmw, GUEST_RMW),
 };
 
 const size_t nops = sizeof(ops) / sizeof(*ops);

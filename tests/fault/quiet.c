@@ -227,6 +227,35 @@ static void vcpu_sections(struct world *w)
 	unsealed();
 }
 
+/* What the cache has, and what it knows not to be there. */
+static void guest_hits(struct world *w)
+{
+	const struct mslot_root_options opt = {.kind = MSLOT_ROOT_DIRECT};
+	const struct mslot_snapshot *snap;
+	struct mslot_mmio mmio;
+	struct mslot_root *root;
+	struct mslot_vcpu *vcpu;
+	struct mslot_mmu *mmu;
+	uint64_t val;
+
+	CHECK_OK(mslot_mmu_create(w->map, NULL, &mmu));
+	CHECK_OK(mslot_root_create(mmu, &opt, &root));
+	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
+	CHECK_OK(mslot_vcpu_root_set(vcpu, root));
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	CHECK(mslot_vcpu_load64(vcpu, HOST_GPA, &val) == -ENOENT, "a slot");
+	sealed();
+	CHECK(mslot_vcpu_hit(vcpu, HOST_GPA, 8, MSLOT_READ) == NULL, "a hit");
+	CHECK(mslot_vcpu_load64(vcpu, HOST_GPA + 8, &val) == -ENOENT, "a slot");
+	CHECK_OK(mslot_vcpu_mmio(vcpu, &mmio));
+	CHECK(mmio.gpa == HOST_GPA + 8, "another address");
+	unsealed();
+	mslot_vcpu_leave(vcpu);
+	CHECK_OK(mslot_vcpu_destroy(vcpu));
+	CHECK_OK(mslot_root_destroy(root));
+	CHECK_OK(mslot_mmu_destroy(mmu));
+}
+
 /* ---- Ends --------------------------------------------------------------- */
 
 static void ends(struct world *w)
@@ -397,6 +426,7 @@ const struct quiet quiets[] = {
     {"mslot_vcpu_enter mslot_vcpu_find mslot_vcpu_poll mslot_vcpu_pending mslot_vcpu_leave "
      "mslot_vcpu_destroy",
      vcpu_sections},
+    {"mslot_vcpu_mmio", guest_hits},
     {"mslot_txn_abort mslot_diff_destroy mslot_listener_remove", ends},
     {"mslot_read mslot_write mslot_copy mslot_clear mslot_load mslot_store mslot_cmpxchg "
      "mslot_mark_dirty mslot_write_begin mslot_write_end",

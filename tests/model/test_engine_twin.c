@@ -271,6 +271,47 @@ static void compare_counts(struct twin *tw)
 	}
 }
 
+static uint64_t part_hash(uint64_t gpa, uint64_t len)
+{
+	return (gpa ^ len << 20) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void add_part(void *ctx, uint64_t gpa, uint64_t len_bytes)
+{
+	*(uint64_t *)ctx += part_hash(gpa, len_bytes);
+}
+
+/* Where a guest byte is, and which guest bytes show a host range. */
+static void compare_translations(struct twin *tw)
+{
+	const struct engine *e = tw->engine;
+
+	for (size_t i = 0; i < 6 && e->translate && e->visit_hva; i++) {
+		const uint64_t len = (1 + rng_below(&tw->rng, 60)) * ENGINE_PAGE;
+		const uint64_t gpa = random_address(tw, false);
+		const uint64_t hva = random_address(tw, true) & ~(ENGINE_PAGE - 1);
+		uint64_t at = 0, expected = 0, sum = 0, n = 0;
+		const struct engine_visitor visitor = {.ctx = &sum, .visit = add_part};
+
+		for (uint32_t id = 0; id < LIMIT; id++) {
+			const struct engine_slot *s = &tw->slot[id];
+			const uint64_t from = s->hva > hva ? s->hva : hva;
+			const uint64_t end =
+			    s->hva + s->len_bytes < hva + len ? s->hva + s->len_bytes : hva + len;
+
+			if (gpa - s->gpa < s->len_bytes)
+				at = s->hva + (gpa - s->gpa);
+			if (!s->len_bytes || from >= end)
+				continue;
+			expected += part_hash(s->gpa + (from - s->hva), end - from);
+			n++;
+		}
+		REQUIRE(tw, e->translate(tw->map, gpa) == at);
+		REQUIRE(tw, e->visit_hva(tw->map, hva, len, &visitor) == n);
+		REQUIRE(tw, sum == expected);
+	}
+}
+
 static void compare(struct twin *tw)
 {
 	uint64_t n = 0;
@@ -281,6 +322,7 @@ static void compare(struct twin *tw)
 	compare_gpa(tw);
 	compare_hva(tw);
 	compare_counts(tw);
+	compare_translations(tw);
 	if (tw->engine->memory)
 		REQUIRE(tw, tw->engine->memory(tw->map) > n * (sizeof(struct engine_slot) - 8));
 	if (tw->engine == &engine_two_sets) {

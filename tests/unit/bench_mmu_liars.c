@@ -134,7 +134,7 @@ static int mark(void *world, const struct mmu_addrs *a)
 	.drop = drop, .stats = stats, .dirty = dirty, .mark = mark, .harvest = harvest
 
 static const struct mmu_engine liar = {.name = "mslot", .parts = UINT32_MAX, .edit = edit, COMMON};
-static const struct mmu_engine liar_recreated = {.name = "mslot-recreated",
+static const struct mmu_engine liar_recreated = {.name = "recreated",
 						 .parts = 1u << MMU_EDITS,
 						 .recreates = true,
 						 .edit = control,

@@ -4,16 +4,6 @@
  */
 #include "mmu_fixture.h"
 
-static void fault_range(struct mmu_fixture *f, uint64_t first, uint64_t n, enum mslot_access access)
-{
-	uint64_t i;
-
-	mmu_enter(f);
-	for (i = first; i < first + n; i++)
-		assert_int_equal(fault_at(f, i, access, NULL), 0);
-	mmu_leave(f);
-}
-
 static void assert_range(struct mmu_fixture *f, uint64_t first, uint64_t n, uint64_t hva)
 {
 	uint64_t i;
