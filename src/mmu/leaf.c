@@ -44,15 +44,20 @@ void guard_unlock(struct guard *guard)
 		table_unlock(guard->table);
 }
 
-/*
- * The head, or with slot bitmaps NULL, is that of a leaf seen in the entry. Returns whether the
- * leaf is gone, be it by us (*taken) or not; false: look again.
- */
-static bool take_seen(struct mmu_table *table, unsigned int i, _Atomic uint64_t *head, uint64_t gfn,
-		      bool *taken)
+/* Where take_seen() leaves a leaf. */
+enum seen {
+	SEEN_ELSEWHERE, /* not what was seen, or another head: look again */
+	SEEN_DYING,     /* somebody else's: its chunk is being dropped */
+	SEEN_TAKEN,
+};
+
+/* The head, or with slot bitmaps NULL, is that of a leaf of the frame seen in the entry. */
+static enum seen take_seen(struct mmu_table *table, unsigned int i, _Atomic uint64_t *head,
+			   uint64_t gfn, bool lost)
 {
+	enum seen seen = SEEN_ELSEWHERE;
 	struct guard guard;
-	bool found, done = false;
+	bool found = true;
 	uint64_t entry;
 
 	guard_lock(&guard, head, table);
@@ -61,43 +66,41 @@ static bool take_seen(struct mmu_table *table, unsigned int i, _Atomic uint64_t 
 		if (head)
 			guard.value =
 			    rmap_remove(table->mmu, guard.value, rmap_leaf(table, i), &found);
-		/* Not found after a fork only, when reverse maps begin anew. */
-		atomic_store_explicit(&table->entry[i], 0, memory_order_release);
-		*taken = done = true;
+		/* Not found: it is in the head's predecessor, whose chunk dies. */
+		seen = found || lost ? SEEN_TAKEN : SEEN_DYING;
+		if (seen == SEEN_TAKEN)
+			atomic_store_explicit(&table->entry[i], 0, memory_order_release);
 	}
 	guard_unlock(&guard);
-	return done;
+	return seen;
 }
 
-bool leaf_take(struct mmu_table *table, unsigned int i)
+bool leaf_take(struct mmu_table *table, unsigned int i, bool lost)
 {
 	struct mslot_mmu *mmu = table->mmu;
+	enum seen seen = SEEN_ELSEWHERE;
 	_Atomic uint64_t *head = NULL;
 	uint64_t entry, gfn;
-	bool taken = false;
 
 	/* A chunk may be dropped meanwhile. */
 	rcu_enter();
-	for (;;) {
-		/* Acquire: the frame of the leaf. Pairs with install() in fault.c. */
+	while (seen == SEEN_ELSEWHERE) {
+		/* Acquire: the frame of the leaf. Pairs with install_guarded(). */
 		entry = atomic_load_explicit(&table->entry[i], memory_order_acquire);
 		if (!entry_is_leaf(entry))
 			break;
 		gfn = table_gfn(table, i);
 		if (!mmu->bitmaps)
 			head = frames_find(&mmu->frames[table->space], gfn, table->level);
-		if (!mmu->bitmaps && !head) {
-			/* The chunk is being dropped, with the leaf; or it was lost in a fork. */
-			taken = atomic_compare_exchange_strong_explicit(&table->entry[i], &entry, 0,
-									memory_order_relaxed,
-									memory_order_relaxed);
-			if (taken)
-				break;
-			continue;
-		}
-		if (take_seen(table, i, head, gfn, &taken))
-			break;
+		if (mmu->bitmaps || head)
+			seen = take_seen(table, i, head, gfn, lost);
+		else if (!lost)
+			seen = SEEN_DYING;
+		else if (atomic_compare_exchange_strong_explicit(&table->entry[i], &entry, 0,
+								 memory_order_relaxed,
+								 memory_order_relaxed))
+			seen = SEEN_TAKEN;
 	}
 	rcu_leave();
-	return taken;
+	return seen == SEEN_TAKEN;
 }

@@ -226,8 +226,13 @@ void guard_unlock(struct guard *guard);
 void table_lock(struct mmu_table *table);
 void table_unlock(struct mmu_table *table);
 
-/* Take the leaf of an entry out, if there is one. Returns whether there was. No guard held. */
-bool leaf_take(struct mmu_table *table, unsigned int i);
+/*
+ * Take the leaf of an entry out, if there is one. Returns whether it was taken. No guard held.
+ * A leaf whose chunk of heads is being dropped goes with that: it is left alone, since who drops
+ * the chunk must not come to an entry that was filled anew for another frame. `lost`: nobody drops
+ * chunks, the writer mutex being held; a reverse map without the leaf was lost in a fork.
+ */
+bool leaf_take(struct mmu_table *table, unsigned int i, bool lost);
 
 /*
  * Set bits ACCESSED and DIRTY of a leaf that was seen. Returns false if it is that leaf no longer.

@@ -85,7 +85,7 @@ static void take_apart(struct mslot_map *map, struct map_deferred *deferred)
 	(void)map;
 	PERTURB(TABLE_TAKEN_APART);
 	for (i = 0; i < TABLE_ENTRIES; i++) {
-		if (leaf_take(table, i))
+		if (leaf_take(table, i, true))
 			continue;
 		child = entry_table(atomic_load_explicit(&table->entry[i], memory_order_relaxed));
 		if (!child)

@@ -27,7 +27,7 @@ int mslot_zap_page(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t ad
 		entry = atomic_load_explicit(&table->entry[i], memory_order_acquire);
 		below = entry_table(entry);
 		if (entry_is_leaf(entry))
-			n = leaf_take(table, i);
+			n = leaf_take(table, i, false);
 	}
 	rcu_leave();
 	count_add(&root->mmu->counters, COUNT_ZAPPED, (uint64_t)n);

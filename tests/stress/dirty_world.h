@@ -4,9 +4,9 @@
  * the time: what the programs that try to lose dirty pages share.
  *
  * One region of PAGES pages. A page has a word for each writer, who numbers its writes: there is
- * that of the last one to this page; `completed` has it as soon as the write is over. A consumer's image has what it
- * copied last. A page that a harvest reports clean may not be behind (D2); when all is over
- * nothing may be (D1).
+ * that of the last one to this page; `completed` has it as soon as the write is over. A consumer's
+ * image has what it copied last. A page that a harvest reports clean may not be behind (D2); when
+ * all is over nothing may be (D1).
  *
  * One thread changes the layout. No page is in two slots at once.
  */

@@ -242,8 +242,8 @@ static bool do_resize(struct mmu_world *world, struct stress_thread *self, struc
 	}
 	/* What is not valid is looked for after this: the transaction is aborted. */
 	return mslot_txn_resize(txn, key_of(a),
-				(struct mslot_range){mmu_place_gpa(a->place),
-						     a->n * MMU_PAGE}) >= 0;
+				(struct mslot_range){mmu_place_gpa(a->place), a->n * MMU_PAGE}) >=
+	       0;
 }
 
 static bool do_readonly(struct mmu_world *world, struct stress_thread *self, struct mslot_txn *txn,
@@ -269,9 +269,9 @@ static bool do_log(struct mmu_world *world, struct stress_thread *self, struct m
 bool mmu_edit(struct mmu_world *world, struct stress_thread *self, struct mslot_txn *txn,
 	      struct mmu_slot *next, unsigned int kind)
 {
-	static bool (*const kinds[MMU_EDITS])(struct mmu_world *world, struct stress_thread *self,
-					      struct mslot_txn *txn, struct mmu_slot *next,
-					      struct mmu_slot *a) = {
+	static bool (*const kinds[MMU_EDITS])(struct mmu_world * world, struct stress_thread * self,
+					      struct mslot_txn * txn, struct mmu_slot * next,
+					      struct mmu_slot * a) = {
 	    do_create, do_delete,   do_move,   do_replace,  do_split,
 	    do_merge,  do_renumber, do_resize, do_readonly, do_log,
 	};

@@ -271,8 +271,7 @@ void mmu_world_edit(struct mmu_world *world, struct stress_thread *self)
 
 static void compare_root(struct mmu_world *world, struct mslot_root *root)
 {
-	const _Atomic uint32_t *shown =
-	    world->shown[atomic_load(&world->done) % MMU_GENERATIONS];
+	const _Atomic uint32_t *shown = world->shown[atomic_load(&world->done) % MMU_GENERATIONS];
 	const struct mslot_snapshot *snap = mslot_enter(world->map);
 	struct mslot_translation found;
 	uint32_t place, now;
@@ -287,8 +286,8 @@ static void compare_root(struct mmu_world *world, struct mslot_root *root)
 		CHECK(now, "place %u is translated and shows nothing (T1)", place);
 		CHECK(!(found.writable && now & MMU_SHOWN_READONLY),
 		      "place %u is writable and read-only", place);
-		CHECK(found.hva == (uintptr_t)page_words(
-				       world, now & ~(MMU_SHOWN | MMU_SHOWN_READONLY)),
+		CHECK(found.hva ==
+			  (uintptr_t)page_words(world, now & ~(MMU_SHOWN | MMU_SHOWN_READONLY)),
 		      "place %u is translated to another page than it shows (T1)", place);
 	}
 	mslot_leave(snap);
@@ -373,8 +372,8 @@ void mmu_world_init(struct mmu_world *world)
 	uint32_t i;
 
 	CHECK_OK(pthread_rwlockattr_init(&attr));
-	CHECK_OK(pthread_rwlockattr_setkind_np(&attr,
-					       PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP));
+	CHECK_OK(
+	    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP));
 	CHECK_OK(pthread_rwlock_init(&world->calm, &attr));
 	CHECK_OK(pthread_mutex_init(&world->edit, NULL));
 	CHECK_OK(pthread_mutex_init(&world->host_lock, NULL));

@@ -144,7 +144,7 @@ static void edit_move(struct mmu_fixture *f)
 	assert_int_equal(finish(txn, NULL), 0);
 }
 
-static void set_flags(struct mmu_fixture *f, uint32_t flags)
+static void flag(struct mmu_fixture *f, uint32_t flags)
 {
 	struct mslot_txn *txn = begin(f->map);
 
@@ -154,12 +154,12 @@ static void set_flags(struct mmu_fixture *f, uint32_t flags)
 
 static void edit_readonly(struct mmu_fixture *f)
 {
-	set_flags(f, MSLOT_READONLY);
+	flag(f, MSLOT_READONLY);
 }
 
 static void edit_log(struct mmu_fixture *f)
 {
-	set_flags(f, MSLOT_LOG_DIRTY);
+	flag(f, MSLOT_LOG_DIRTY);
 }
 
 /* The chunk of heads goes; the same page is back before the fault goes on. */
@@ -227,8 +227,8 @@ static void edit_evict(struct mmu_fixture *f)
 }
 
 static void (*const edits[])(struct mmu_fixture *f) = {
-    edit_delete, edit_replace,  edit_shift,          edit_move,     edit_readonly,
-    edit_log,    edit_recreate, edit_recreate_other, edit_renumber, edit_renumber_reuse,
+    edit_delete,  edit_replace,  edit_shift,          edit_move,     edit_readonly,
+    edit_log,     edit_recreate, edit_recreate_other, edit_renumber, edit_renumber_reuse,
     edit_zap_all, edit_zap_page, edit_evict,
 };
 
@@ -269,7 +269,7 @@ static void a_parked_fault_is_late_for_every_edit(void **state)
 /* A page that was logged when the fault went down is part of a large leaf when it comes back. */
 static void edit_unlog_and_collapse(struct mmu_fixture *f)
 {
-	set_flags(f, 0);
+	flag(f, 0);
 	assert_int_equal(fault_at(f, GFN + 1, MSLOT_READ, NULL), 0);
 	assert_true(mmu_stats(f).collapses == 1);
 }
@@ -350,8 +350,8 @@ static void replace_elsewhere(struct mmu_fixture *f)
 /* The look at the snapshot is behind the lock: with the guard held the fault sees the publish. */
 static void a_fault_with_its_guard_sees_the_publish(void **state)
 {
-	static void (*const acts[])(struct mmu_fixture *f) = {delete_elsewhere, log_elsewhere,
-							      replace_elsewhere};
+	static void (*const acts[])(struct mmu_fixture * f) = {delete_elsewhere, log_elsewhere,
+							       replace_elsewhere};
 	struct mmu_fixture f;
 	unsigned int i;
 
@@ -462,9 +462,8 @@ static void permission_cached_before_the_zap_goes(void **state)
 
 static void what_is_cached_goes_with_what_was_taken(void **state)
 {
-	static void (*const taken[])(struct mmu_fixture *f) = {edit_delete,   edit_replace,
-							       edit_shift,    edit_move,
-							       edit_readonly, edit_log};
+	static void (*const taken[])(struct mmu_fixture * f) = {
+	    edit_delete, edit_replace, edit_shift, edit_move, edit_readonly, edit_log};
 	struct mmu_fixture f;
 	unsigned int i;
 
