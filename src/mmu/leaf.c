@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 
+#include "base/perturb.h"
 #include "base/rcu.h"
 #include "mmu/mmu.h"
 #include "mmu/rmap.h"
@@ -19,10 +20,12 @@ void table_lock(struct mmu_table *table)
 		while (atomic_load_explicit(&table->locked, memory_order_relaxed))
 			if (++spins % SPINS == 0)
 				sched_yield();
+	PERTURB_GUARD_LOCKED();
 }
 
 void table_unlock(struct mmu_table *table)
 {
+	PERTURB_GUARD_FREE();
 	/* Release: what was done under the lock. Pairs with table_lock(). */
 	atomic_store_explicit(&table->locked, false, memory_order_release);
 }

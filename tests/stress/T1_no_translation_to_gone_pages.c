@@ -178,7 +178,7 @@ static void run_batch(struct guest *g, struct stress_thread *self)
 	CHECK_OK(pthread_rwlock_rdlock(&world.calm));
 	if (rng_chance(&self->rng, 10))
 		g->window = (uint32_t)rng_below(&self->rng, MMU_PLACES) / 32 * 32;
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 4; i++)
 		run_section(g, self, (unsigned int)rng_range(&self->rng, 1, 64));
 	CHECK_OK(pthread_rwlock_unlock(&world.calm));
 }
