@@ -150,7 +150,7 @@ static void run_section(struct guest *g, struct stress_thread *self, unsigned in
 	g->done = done_now();
 	CHECK_OK(mslot_vcpu_enter(g->vcpu, &snap));
 	while (n-- && access_one(g, self)) {
-		if (n % 16 == 0)
+		if (n % 64 == 32)
 			stress_linger(self);
 		/* Not always: what was asked for in this section must not change it. */
 		if (!mslot_vcpu_pending(g->vcpu) || !rng_chance(&self->rng, 30))
@@ -178,7 +178,7 @@ static void run_batch(struct guest *g, struct stress_thread *self)
 	CHECK_OK(pthread_rwlock_rdlock(&world.calm));
 	if (rng_chance(&self->rng, 10))
 		g->window = (uint32_t)rng_below(&self->rng, MMU_PLACES) / 32 * 32;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 2; i++)
 		run_section(g, self, (unsigned int)rng_range(&self->rng, 1, 64));
 	CHECK_OK(pthread_rwlock_unlock(&world.calm));
 }
@@ -227,10 +227,16 @@ static void run_short_lives(struct stress_thread *self)
 
 /* ---- Those who take away ---- */
 
+/*
+ * Four of the six slots that there are first: one of them has small leaves, and its chunk goes,
+ * also where a short run on a busy machine has time for little else.
+ */
 static void edit(struct stress_thread *self)
 {
+	bool deletes = self->arg != NULL;
+
 	while (stress_running() || !self->ops) {
-		mmu_world_edit(&world, self);
+		mmu_world_edit(&world, self, deletes && self->ops < 4 ? MMU_DELETE : MMU_ANY_EDIT);
 		stress_linger(self);
 	}
 }
@@ -346,16 +352,45 @@ static void compare(struct stress_thread *self)
 	}
 }
 
+/* All pages through all roots, and one root more: more tables than the least limit allows. */
+static void fill_roots(unsigned int form)
+{
+	const struct mslot_root_options opt = {.kind = MSLOT_ROOT_DIRECT};
+	struct mslot_root *root, *last;
+	struct guest g = {.form = form};
+	const struct mslot_snapshot *snap;
+	uint32_t i, island;
+
+	mslot_mmu_limit_set(world.mmu[form], 1);
+	CHECK_OK(mslot_root_create(world.mmu[form], &opt, &last));
+	CHECK_OK(mslot_vcpu_create(world.map, NULL, &g.vcpu));
+	CHECK_OK(mslot_vcpu_enter(g.vcpu, &snap));
+	for (i = 0; i <= MMU_ROOTS; i++) {
+		root = i < MMU_ROOTS ? world.direct[form][i] : last;
+		for (island = 0; island < MMU_ISLANDS; island++) {
+			struct mslot_range all = {mmu_place_gpa(island * MMU_ISLAND_PLACES),
+						  MMU_ISLAND_PLACES * MMU_PAGE};
+
+			CHECK(mslot_prefault(g.vcpu, root, all, MSLOT_WRITE) > 0, "nothing there");
+		}
+	}
+	mslot_vcpu_leave(g.vcpu);
+	CHECK_OK(mslot_vcpu_destroy(g.vcpu));
+	CHECK_OK(mslot_root_destroy(last));
+}
+
 int main(void)
 {
 	unsigned int i;
 
 	stress_begin("T1_no_translation_to_gone_pages");
 	mmu_world_init(&world);
+	for (i = 0; i < MMU_FORMS; i++)
+		fill_roots(i);
 	for (i = 0; i < MMU_VCPUS; i++)
 		stress_spawn("vcpu", run_vcpu, NULL);
 	stress_spawn("newcomers", run_short_lives, NULL);
-	stress_spawn("edits", edit, NULL);
+	stress_spawn("edits", edit, &world);
 	stress_spawn("edits", edit, NULL);
 	stress_spawn("host", invalidate, NULL);
 	stress_spawn("guest", change_guest, NULL);

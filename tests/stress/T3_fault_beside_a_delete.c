@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * T3: no lock is MMU-wide. A slot of 4096 mapped pages is deleted and made again, over and over. In
+ * T3: no lock is MMU-wide. A slot of 1024 mapped pages is deleted and made again, over and over. In
  * each delete the committer is parked once where it holds a guard, and with it the writer mutex,
  * until others have faulted pages in at other frames, which they cannot if they need either. And no
  * thread ever holds two guards, but for a split.
@@ -17,7 +17,7 @@
 #include "stress/stress.h"
 
 #define PAGE UINT64_C(4096)
-#define BIG_PAGES UINT64_C(4096)
+#define BIG_PAGES UINT64_C(1024)
 #define OTHERS_AT (UINT64_C(1) << 20)
 #define OTHERS_PAGES (UINT64_C(64) * 512)
 #define LARGE_AT (UINT64_C(1) << 24)

@@ -242,13 +242,14 @@ static bool commit(struct mmu_world *world, struct mslot_txn *txn, const struct 
 	return true;
 }
 
-void mmu_world_edit(struct mmu_world *world, struct stress_thread *self)
+void mmu_world_edit(struct mmu_world *world, struct stress_thread *self, unsigned int kind)
 {
 	struct mmu_slot next[MMU_SLOTS];
 	struct mslot_txn *txn;
-	unsigned int kind = (unsigned int)rng_below(&self->rng, MMU_EDITS);
 	bool done = false;
 
+	if (kind == MMU_ANY_EDIT)
+		kind = (unsigned int)rng_below(&self->rng, MMU_EDITS);
 	CHECK_OK(mslot_txn_begin(world->map, &txn));
 	CHECK_OK(pthread_mutex_lock(&world->edit));
 	memcpy(next, world->slots, sizeof(next));

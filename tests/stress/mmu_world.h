@@ -94,8 +94,11 @@ uint32_t mmu_shadow_place(union mmu_guest_unit unit, uint32_t page);
 /* Called where a vCPU walks the guest's tables; the program's. */
 void mmu_walked(union mmu_guest_unit unit);
 
-/* A random edit, and what goes is poisoned now and then. edit lock taken inside. */
-void mmu_world_edit(struct mmu_world *world, struct stress_thread *self);
+/* Kinds of edits that are asked for. */
+#define MMU_DELETE 1u
+#define MMU_ANY_EDIT MMU_EDITS
+/* An edit, and what goes is poisoned now and then. edit lock taken inside. */
+void mmu_world_edit(struct mmu_world *world, struct stress_thread *self, unsigned int kind);
 /* A host range is invalidated, poisoned, and comes back. */
 void mmu_world_invalidate(struct mmu_world *world, struct stress_thread *self);
 /* Check both MMUs, and each direct root against the map. calm taken for writing inside. */
