@@ -25,7 +25,7 @@
 #define HVA UINT64_C(0x4000000000)
 #define FORMS 2u
 #define PARKED_FAULTS 64u  /* that a parked committer waits for */
-#define PARKED_SECONDS 30u /* and how long: the faults take microseconds */
+#define PARKED_SECONDS 15u /* and how long: the faults take microseconds */
 #define SPLIT_GUARDS 2u    /* a large unit's and a small one's */
 #define FAULTERS_OF_A_FORM 2u
 
