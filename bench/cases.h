@@ -77,7 +77,7 @@ int dirty_log_resident(const struct bench_group *g);
 #define MMU_MAP_POINTS 7u
 #define MMU_LEAF_POINTS 2u
 #define MMU_TABLES_POINTS 6u
-#define MMU_HARVEST_POINTS 4u
+#define MMU_HARVEST_POINTS 3u
 #define MMU_FIGURE_KINDS 3u
 #define MMU_FIGURE_POINTS 12u
 

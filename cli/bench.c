@@ -119,7 +119,7 @@ static void print_help(void)
 	       "log-resident, with engines, sizes and layouts of their own");
 	printf("  %-18s   %s\n  %-18s   %s\n", "mmu",
 	       "translation tables: those from mmu-hit to mmu-zap, with engines,", "",
-	       "sizes and layouts of their own; minutes, and a few GiB of memory");
+	       "sizes and layouts of their own; ten minutes, a few GiB of memory");
 	printf("  %-18s   %s\n\nEngines:\n\n", "all", "every case but those of dirty and mmu");
 	for (size_t i = 0; i < bench_nengines; i++)
 		printf("  %-18s   %s\n", bench_engines[i]->name, bench_engines[i]->what);

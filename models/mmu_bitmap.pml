@@ -28,7 +28,7 @@
  *   SKIP_ABOVE       looking at the upper level when the lower one has the bit. As good, but not
  *                    with UPWARDS and SIBLINGS
  *   GROW_COPIES      leaving bits in the first part: the second gets a copy, and replaces it
- *   LOOKS_AGAIN      with GROW_COPIES: whoever set a bit in the first looks whether there is a second
+ *   LOOKS_AGAIN      with GROW_COPIES: whoever set a bit in the first part looks for a second
  * As good:
  *   UPWARDS          sets the lower level's bit first
  */

@@ -36,6 +36,8 @@
  *   NO_DEAD           marking heads as dead
  *   SKIP_UNMARKED     marking heads that look empty
  *   UNLINK_LATE       unlinking the chunk before the commit ends: it does at the next one's
+ *   GIVES_UP          with ZAP_PAGE: zapping a leaf whose chunk is not linked any more. As good,
+ *                     but only with DEAD_FIRST
  *   FREE_EARLY        the grace period before the chunk is freed
  * As good:
  *   DEAD_FIRST        marks, then unlinks
@@ -58,7 +60,11 @@
 #define REQUEST(v) (5 + (v))
 #define NLOC (6 + VCPUS)
 #define NMUTEX 1
+#ifdef ZAP_PAGE
+#define NMSG 20
+#else
 #define NMSG 12
+#endif
 #define NQUEUE 4
 #include "wm.h"
 
@@ -135,6 +141,7 @@
 #endif
 
 bit waited;   /* the wait has returned */
+byte installed; /* leaves */
 bit freed[3]; /* chunks */
 byte made;    /* chunks */
 byte done;
@@ -178,7 +185,12 @@ inline install(me, c, head, s, entry)
 	:: entry == says(s)
 	:: else ->
 		entry = says(s);
-		store(me, ENTRY, entry, REL);
+		atomic {
+#ifdef ZAP_PAGE
+			installed++;
+#endif
+			store(me, ENTRY, entry, REL)
+		};
 		head = MAPPED
 	fi
 }
@@ -251,22 +263,50 @@ inline use(cached)
 }
 
 #ifdef ZAP_PAGE
-inline zap_page(me, c, head, cached)
+/* Under the lock: the leaf goes, if it is still there. */
+inline take_out(me, c, head, entry)
 {
-	load(me, CHUNK, ACQ, c);
+	load(me, ENTRY, ACQ, entry);
 	if
-	:: c ->
-		head_lock(me, c, ACQ_REL, head);
-		if
-		:: head & MAPPED ->
-			store(me, ENTRY, ZAPPED, REL);
-			head = head & ~MAPPED
-		:: else
-		fi;
-		head_unlock(me, c, head)
+	:: (head & MAPPED) && usable(entry) ->
+		store(me, ENTRY, ZAPPED, REL);
+		head = head & ~MAPPED
 	:: else
 	fi;
-	cached = 0;
+	head_unlock(me, c, head)
+}
+
+/* When it returns, the leaf that it saw is gone. */
+inline zap_page(me, c, head, entry)
+{
+	do
+	::
+		atomic {
+			load(me, ENTRY, ACQ, entry);
+			before = (usable(entry) -> installed : before);
+			seen = (usable(entry) -> entry : seen)
+		};
+		if
+		:: usable(entry) -> load(me, CHUNK, ACQ, c)
+		:: else -> break
+		fi;
+		if
+		:: c ->
+			head_lock(me, c, ACQ_REL, head);
+			take_out(me, c, head, entry)
+		:: else
+#ifdef GIVES_UP
+			-> break
+#endif
+		fi
+	od;
+	entry = 0;
+	d_step {
+		drained(me) ->
+		assert(!seen || newest(ENTRY) != seen || installed != before)
+	};
+	before = 0;
+	seen = 0;
 	c = 0;
 	head = 0
 }
@@ -277,6 +317,9 @@ proctype vcpu(byte me)
 	WM_LOCALS;
 	byte r, s, now, c, head, cached, n;
 	bit was_dead;
+#ifdef ZAP_PAGE
+	byte before, seen;
+#endif
 
 	do
 	:: n < SECTIONS ->

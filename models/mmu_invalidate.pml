@@ -3,9 +3,10 @@
  * mmu_invalidate.pml - host memory that changes: mslot_invalidate_begin(), faults, end.
  *
  * The owner begins, changes the host's page when begin has returned, and ends. vCPUs look the
- * entry up, fault and cache; a fault takes what the host has after it has looked at `seq`. It is
- * refused while the page is in the range of what is under way; then it leaves, polls, and comes again.
- * Asserted: when begin has returned, nobody uses the old page; at the end the entry does not have it.
+ * entry up, fault and cache; a fault takes what the host has after it has looked at `seq`. It
+ * is refused while the page is in the range of what is under way; then it leaves, polls, and
+ * comes again. Asserted: when begin has returned, nobody uses the old page; at the end the entry
+ * does not have it.
  *
  * -DTWO     a second invalidation, of other memory, follows
  * -DEXTEND  one of other memory is under way all the time
@@ -30,6 +31,9 @@
  */
 #ifndef VCPUS
 #define VCPUS 2
+#endif
+#ifndef SECTIONS
+#define SECTIONS 1
 #endif
 #define OWNER 0
 #ifdef COMMIT

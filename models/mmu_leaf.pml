@@ -3,11 +3,11 @@
  * mmu_leaf.pml - two sizes of leaves: zap, split, large and small faults, collapse.
  *
  * A unit of two pages, a and b. A commit removes a; b stays, but no large leaf may have it
- * then. The zap goes over the head of the large unit first, where it splits what it finds, then over
- * the head of a. Faults of before install a large leaf, also in the place of a table (which they
- * retire), or a small one, also in a table that is not linked any more. Asserted at the end: no table
- * in the root has a (T1); b is mapped if it was (T2), at every moment; leaves and reverse maps
- * agree in all tables, those that wait to be taken apart included (M2).
+ * then. The zap goes over the head of the large unit first, where it splits what it finds, then
+ * over the head of a. Faults of before install a large leaf, also in the place of a table (which
+ * they retire), or a small one, also in a table that is not linked any more. Asserted at the end:
+ * no table in the root has a (T1); b is mapped if it was (T2), at every moment; leaves and reverse
+ * maps agree in all tables, those that wait to be taken apart included (M2).
  *
  * -DSTART=n   0: nothing is mapped, 1: a large leaf, 2: a table with a and b
  * -DWALK      somebody looks b up all the time
@@ -22,7 +22,7 @@
  *   SPLIT_UNLOCKED       the lock of the large unit in a split
  *   LINK_FIRST           reverse maps before the table is linked
  *   LINK_EMPTY           leaves before the table is linked
- *   COLLAPSE_CLEARS      leaving the small leaves alone in a collapse: clears the entry, then sets it
+ *   COLLAPSE_CLEARS      replacing a table by a leaf in one step: clears the entry first
  */
 #define COMMITTER 0
 #define SMALL 1

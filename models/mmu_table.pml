@@ -28,7 +28,7 @@
  *   ZAP_PAGE_OUTSIDE   the section of mslot_zap_page()
  *   ZAP_PAGE_BLIND     looking at the entry again under the lock
  *   ACCESSED_STORE     the compare-exchange of the accessed bit
- *   CLEAR_LOST         one operation for the permission: loads, then stores, and the accessed bit is lost
+ *   CLEAR_LOST         taking the permission in one operation: the accessed bit is lost
  *   EVICT_UNLOCKED     holding the lock of the queue until the table is unlinked
  *   LEAVE_QUEUED       taking a table out of the queue before its parent is freed
  *   NO_DRAIN           looking among the new tables too

@@ -3,8 +3,8 @@
 #include "mmu_engines.h"
 
 const struct mmu_engine *const mmu_engines[] = {
-    &mmu_reverse, &mmu_bitmaps,  &mmu_invalidate, &mmu_recreated, &mmu_splitting, &mmu_apart,
-    &mmu_array,   &mmu_two_sets, &mmu_plain,      &mmu_lookup,    &mmu_memory,
+    &mmu_reverse,  &mmu_bitmaps, &mmu_invalidate, &mmu_recreated, &mmu_splitting, &mmu_apart,
+    &mmu_unmapped, &mmu_array,   &mmu_two_sets,   &mmu_plain,     &mmu_lookup,    &mmu_memory,
 };
 
 const size_t nmmu_engines = sizeof(mmu_engines) / sizeof(mmu_engines[0]);

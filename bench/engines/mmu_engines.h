@@ -120,7 +120,7 @@ extern const struct mmu_engine *const mmu_engines[];
 extern const size_t nmmu_engines;
 
 extern const struct mmu_engine mmu_reverse, mmu_bitmaps, mmu_invalidate, mmu_recreated;
-extern const struct mmu_engine mmu_splitting, mmu_apart;
+extern const struct mmu_engine mmu_splitting, mmu_apart, mmu_unmapped;
 extern const struct mmu_engine mmu_plain, mmu_lookup, mmu_array, mmu_two_sets, mmu_memory;
 
 #endif /* MSLOT_BENCH_MMU_ENGINES_H */

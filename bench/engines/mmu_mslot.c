@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu_mslot.c - the library's tables, through its public headers: their two forms, and four more
- * ways to use them.
+ * mmu_mslot.c - the library's tables, through its public headers: their two forms, and five
+ * more ways to use them.
  *
  *   mslot          reverse maps
  *   mslot-bitmaps  slot bitmaps
@@ -11,6 +11,7 @@
  *   splitting      what a design whose tables are a processor's must do where logging begins:
  *                  put a table of single pages in the place of each large leaf
  *   apart          a control: two threads with a map each, who meet in the machine only
+ *   unmapped       a control: nothing is ever mapped
  *
  * A thread has a vCPU, and with it a root of its own or the one for all. Each call is one section.
  */
@@ -355,6 +356,15 @@ static int apart_lookup(void *world, unsigned int thread, uint64_t addr, uint64_
 	return lookup(((struct apart *)world)->world[thread], thread, addr, hva);
 }
 
+/* ---- Nothing mapped -------------------------------------------------------------- */
+
+static int64_t fill_nothing(void *world, unsigned int thread, struct mslot_range range)
+{
+	(void)world;
+	(void)thread;
+	return (int64_t)(range.len_bytes / MMU_PAGE);
+}
+
 /* ---- The engines -------------------------------------------------------------- */
 
 #define COMMON                                                                                     \
@@ -402,3 +412,12 @@ const struct mmu_engine mmu_apart = {.name = "apart",
 				     .fault = apart_fault,
 				     .zap = apart_zap,
 				     .lookup = apart_lookup};
+const struct mmu_engine mmu_unmapped = {.name = "unmapped",
+					.parts = 1u << MMU_HARVESTS,
+					.create = create_reverse,
+					.destroy = destroy,
+					.edit = mmu_world_edit,
+					.fill = fill_nothing,
+					.stats = stats,
+					.mark = mmu_world_mark,
+					.harvest = mmu_world_harvest};

@@ -41,7 +41,8 @@ _Thread_local struct mslot_vcpu *vcpu_current;
 
 /* ---- Asking --------------------------------------------------------------- */
 
-static void ask_one(struct mslot_vcpu *vcpu, uint32_t requests)
+/* Not inlined into entries, which rarely need it. */
+static __attribute__((noinline)) void ask_one(struct mslot_vcpu *vcpu, uint32_t requests)
 {
 	/* Release: the publish before the request. Acquire: that it is inside. Pairs with
 	 * the exchange in try_enter(). */
@@ -191,8 +192,8 @@ int mslot_vcpu_destroy(struct mslot_vcpu *vcpu)
 
 /* ---- Sections ------------------------------------------------------------- */
 
-/* Forget everything that was cached. */
-static void vcpu_flush(struct mslot_vcpu *vcpu)
+/* Forget everything that was cached. Apart, so that entering costs nothing for it. */
+static __attribute__((noinline)) void vcpu_flush(struct mslot_vcpu *vcpu)
 {
 	vcpu->hint = (struct mslot_hint){0};
 	tlb_flush(&vcpu->head);
@@ -212,6 +213,13 @@ static void step_out(struct mslot_vcpu *vcpu)
 		map_vcpu_moved(vcpu->map);
 }
 
+/* Out again. */
+static __attribute__((noinline)) bool turn_back(struct mslot_vcpu *vcpu)
+{
+	step_out(vcpu);
+	return false;
+}
+
 /* Returns false, and is out again, when the gate is closed. */
 static bool try_enter(struct mslot_vcpu *vcpu)
 {
@@ -228,10 +236,8 @@ static bool try_enter(struct mslot_vcpu *vcpu)
 		vcpu_flush(vcpu);
 	PERTURB(VCPU_ANSWERED);
 	/* Acquire: all of the commit that kept us out. Pairs with open_gate(). */
-	if (__builtin_expect(atomic_load_explicit(&map->gate_closed, memory_order_acquire), 0)) {
-		step_out(vcpu);
-		return false;
-	}
+	if (__builtin_expect(atomic_load_explicit(&map->gate_closed, memory_order_acquire), 0))
+		return turn_back(vcpu);
 	/* Relaxed: at least what the last request knew of. Pairs with map_synchronize(). */
 	if (__builtin_expect(atomic_load_explicit(&map->awaited, memory_order_relaxed) != 0, 0))
 		ask_one(vcpu, VCPU_LEAVE);

@@ -278,23 +278,23 @@ static int pages_translate(struct pages *pages, struct mslot_vcpu *vcpu, enum ms
 	return err;
 }
 
-/* To guest memory from `from`, or from guest memory to `to`. */
-static void pages_move(const struct pages *pages, const struct mslot_vcpu *vcpu, uint8_t *to,
-		       const uint8_t *from)
+/* From `buf` for a write, else to it. */
+static void pages_move(const struct pages *pages, const struct mslot_vcpu *vcpu, uint8_t *buf,
+		       enum mslot_access access)
 {
 	uint64_t done, n, i = 0;
 
 	for (done = 0; done < pages->len; done += n, i++) {
 		n = u64_min(pages->len - done, page_rest(vcpu, pages->addr + done));
-		if (from)
-			memcpy(pages->host[i], from + done, n);
+		if (access == MSLOT_WRITE)
+			memcpy(pages->host[i], buf + done, n);
 		else
-			memcpy(to + done, pages->host[i], n);
+			memcpy(buf + done, pages->host[i], n);
 	}
 }
 
-static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *to,
-		const uint8_t *from)
+static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *buf,
+		enum mslot_access access)
 {
 	struct pages pages;
 	int err = begin(vcpu);
@@ -304,21 +304,22 @@ static int copy(struct mslot_vcpu *vcpu, uint64_t addr, size_t len, uint8_t *to,
 	err = pages_init(&pages, vcpu, addr, len);
 	if (err)
 		return err;
-	err = pages_translate(&pages, vcpu, from ? MSLOT_WRITE : MSLOT_READ);
+	err = pages_translate(&pages, vcpu, access);
 	if (!err)
-		pages_move(&pages, vcpu, to, from);
+		pages_move(&pages, vcpu, buf, access);
 	pages_fini(&pages);
 	return err;
 }
 
 int mslot_vcpu_read(struct mslot_vcpu *vcpu, uint64_t addr, void *buf, size_t len)
 {
-	return copy(vcpu, addr, len, buf, NULL);
+	return copy(vcpu, addr, len, buf, MSLOT_READ);
 }
 
 int mslot_vcpu_write(struct mslot_vcpu *vcpu, uint64_t addr, const void *buf, size_t len)
 {
-	return copy(vcpu, addr, len, NULL, buf);
+	/* Not written to. */
+	return copy(vcpu, addr, len, (uint8_t *)(uintptr_t)buf, MSLOT_WRITE);
 }
 
 /* ---- Read-modify-writes ---------------------------------------------------- */

@@ -42,7 +42,8 @@ static bool is_logged_anew(const struct mslot_mmu *mmu, const struct mslot_diff_
 	struct log_extent *old, *new;
 	uint64_t gfn = seg->gpa >> mmu->page_shift, page, end, n, bit;
 
-	if (is_taken(seg) || !before || !after || !before->log || !after->log)
+	if (is_taken(seg) || !before || !after || !before->log || !after->log ||
+	    before->flags & MSLOT_READONLY)
 		return false;
 	page = slot_log_page(after, gfn);
 	for (end = page + (seg->len_bytes >> mmu->page_shift); page < end; page += n) {

@@ -20,7 +20,7 @@ struct fixture {
 	struct mslot_map *map;
 	struct mslot_mmu *mmu;
 	struct mslot_region *region;
-	struct mslot_root *root;
+	struct mslot_root *root, *shadow;
 	struct mslot_vcpu *vcpu;
 };
 
@@ -67,9 +67,10 @@ static bool edit(struct fixture *f, enum mslot_edit_kind kind, uint32_t id,
 }
 
 /* Returns the level, or the error. */
-static int fault(struct fixture *f, uint64_t gfn, enum mslot_access access)
+static int fault_at(struct fixture *f, uint64_t addr, uint64_t gfn, enum mslot_access access)
 {
-	const struct mslot_fault fault = {.addr = gfn * PAGE, .access = access};
+	const struct mslot_fault fault = {
+	    .addr = addr, .walk = {gfn * PAGE, NMMU_LEVELS, 0}, .access = access};
 	const struct mslot_snapshot *snap;
 	struct mslot_translation out = {0};
 	int err;
@@ -79,6 +80,11 @@ static int fault(struct fixture *f, uint64_t gfn, enum mslot_access access)
 	err = mslot_fault(f->vcpu, f->root, &fault, &out);
 	mslot_vcpu_leave(f->vcpu);
 	return err ? err : (int)out.level;
+}
+
+static int fault(struct fixture *f, uint64_t gfn, enum mslot_access access)
+{
+	return fault_at(f, gfn * PAGE, gfn, access);
 }
 
 /* The level of what a root has, 16 more where it is writable, or the error. */
@@ -109,7 +115,8 @@ static bool is_right(struct fixture *f)
 
 /* ---- Cases ----------------------------------------------------------------------- */
 
-/* A slot moves between alignments: no large leaf is left of the old one, nor made of the new one. */
+/* A slot moves between alignments: no large leaf is left of the old one, nor made of the new one.
+ */
 static bool moved_between_alignments(struct fixture *f)
 {
 	static const struct {
@@ -238,6 +245,65 @@ static bool readonly_is_taken_from_leaves(struct fixture *f)
 	return true;
 }
 
+/* A read-only slot is split, and one part may be written to: the leaf of both may not. */
+static bool loosened_part_of_a_leaf(struct fixture *f)
+{
+	const struct mslot_slot_def readonly = {.flags = MSLOT_READONLY}, off = {0};
+	struct mslot_part part = {.id = 2, .gpa = (BASE_GFN + 100) * PAGE};
+
+	CHECK(create(f, 1, BASE_GFN, UNIT));
+	CHECK(edit(f, MSLOT_EDIT_SET_FLAGS, 1, readonly));
+	CHECK(fault(f, BASE_GFN, MSLOT_READ) == 2);
+	CHECK(
+	    commit(f, &(struct mslot_edit){
+			  .kind = MSLOT_EDIT_SPLIT, .def.key.id = 1, .parts = &part, .nparts = 1}));
+	CHECK(edit(f, MSLOT_EDIT_SET_FLAGS, 2, off) && found(f, BASE_GFN) == 2);
+	CHECK(fault(f, BASE_GFN + 100, MSLOT_WRITE) == 2 && found(f, BASE_GFN + 100) == 2);
+	CHECK(fault(f, BASE_GFN + 99, MSLOT_WRITE) == -EACCES);
+	return is_right(f);
+}
+
+/* A slot is split under a writable leaf, and one part becomes read-only: the other keeps all. */
+static bool tightened_part_of_a_leaf(struct fixture *f)
+{
+	const struct mslot_slot_def readonly = {.flags = MSLOT_READONLY};
+	struct mslot_part part = {.id = 2, .gpa = (BASE_GFN + 100) * PAGE};
+
+	CHECK(create(f, 1, BASE_GFN, UNIT));
+	CHECK(fault(f, BASE_GFN, MSLOT_WRITE) == 2);
+	CHECK(
+	    commit(f, &(struct mslot_edit){
+			  .kind = MSLOT_EDIT_SPLIT, .def.key.id = 1, .parts = &part, .nparts = 1}));
+	CHECK(found(f, BASE_GFN) == 18 && stats(f).flushes == 0);
+	CHECK(edit(f, MSLOT_EDIT_SET_FLAGS, 2, readonly));
+	for (uint64_t i = 0; i < UNIT; i++)
+		CHECK(found(f, BASE_GFN + i) == (i < 100 ? 17 : 1));
+	return is_right(f);
+}
+
+/* The same host page by way of another frame: from then on the leaf goes with that one. */
+static bool alias_behind_a_shadow_page(struct fixture *f)
+{
+	const uint64_t gfn[2] = {BASE_GFN + 3, BASE_GFN + 5 * UNIT + 3};
+	struct mslot_slot_def alias = {.key.id = 2,
+				       .gpa = gfn[1] * PAGE,
+				       .len_bytes = PAGE,
+				       .region = f->region,
+				       .offset_bytes = 3 * PAGE};
+	struct mslot_root *direct = f->root;
+	bool good;
+
+	CHECK(create(f, 1, gfn[0], 1) && edit(f, MSLOT_EDIT_CREATE, 2, alias));
+	f->root = f->shadow;
+	good = fault_at(f, 77 * PAGE, gfn[0], MSLOT_READ) == 1 &&
+	       fault_at(f, 77 * PAGE, gfn[1], MSLOT_READ) == 1 &&
+	       edit(f, MSLOT_EDIT_DELETE, 1, alias) && found(f, 77) > 0 &&
+	       edit(f, MSLOT_EDIT_DELETE, 2, alias) && found(f, 77) == -ENOENT;
+	f->root = direct;
+	CHECK(good);
+	return is_right(f);
+}
+
 /* Bits of the second and third word of a mask, and a mask of nothing. */
 static bool protection_by_words_of_a_mask(struct fixture *f)
 {
@@ -266,7 +332,8 @@ static bool age_forgets_what_it_reports(struct fixture *f)
 	dirty.what = MSLOT_AGE_DIRTY;
 	dirty.bitmap = NULL;
 	CHECK(create(f, 1, BASE_GFN, 200));
-	CHECK(fault(f, BASE_GFN + 3, MSLOT_READ) == 1 && fault(f, BASE_GFN + 70, MSLOT_WRITE) == 1 &&
+	CHECK(fault(f, BASE_GFN + 3, MSLOT_READ) == 1 &&
+	      fault(f, BASE_GFN + 70, MSLOT_WRITE) == 1 &&
 	      fault(f, BASE_GFN + 100, MSLOT_WRITE) == 1);
 	CHECK(mslot_test_age(f->mmu, &dirty) == 1 && mslot_test_age(f->mmu, &both) == 2);
 	CHECK(bits[0] == 8 && bits[1] == 64);
@@ -282,14 +349,15 @@ static const struct {
 	const char *name;
 	bool (*run)(struct fixture *f);
 } cases[] = {
-#define CASE(name) {#name, name}
-    CASE(moved_between_alignments),
-    CASE(bitmap_grows_across_64),
-    CASE(renumbered_slot_keeps_leaves),
-    CASE(huge_leaf_loses_a_page),
-    CASE(logging_changes_no_shape),
-    CASE(readonly_is_taken_from_leaves),
-    CASE(protection_by_words_of_a_mask),
+#define CASE(name)                                                                                 \
+	{                                                                                          \
+#name, name                                                                        \
+	}
+    CASE(moved_between_alignments),     CASE(bitmap_grows_across_64),
+    CASE(renumbered_slot_keeps_leaves), CASE(huge_leaf_loses_a_page),
+    CASE(logging_changes_no_shape),     CASE(readonly_is_taken_from_leaves),
+    CASE(loosened_part_of_a_leaf),      CASE(tightened_part_of_a_leaf),
+    CASE(alias_behind_a_shadow_page),   CASE(protection_by_words_of_a_mask),
     CASE(age_forgets_what_it_reports),
 #undef CASE
 };
@@ -298,6 +366,7 @@ static bool run_case(size_t i, enum mslot_mmu_form form)
 {
 	const struct mslot_mmu_options opt = {.form = form};
 	const struct mslot_root_options root = {.kind = MSLOT_ROOT_DIRECT};
+	const struct mslot_root_options shadow = {.kind = MSLOT_ROOT_SHADOW};
 	const struct mslot_region_options region = {.hva = (void *)(uintptr_t)(HOST_GFN * PAGE),
 						    .len_bytes = REGION_PAGES * PAGE,
 						    .fd = -1};
@@ -306,13 +375,15 @@ static bool run_case(size_t i, enum mslot_mmu_form form)
 
 	if (mslot_map_create(NULL, &f.map) || mslot_mmu_create(f.map, &opt, &f.mmu) ||
 	    mslot_region_create(&region, &f.region) || mslot_vcpu_create(f.map, NULL, &f.vcpu) ||
-	    mslot_root_create(f.mmu, &root, &f.root))
+	    mslot_root_create(f.mmu, &root, &f.root) ||
+	    mslot_root_create(f.mmu, &shadow, &f.shadow))
 		abort();
 	good = cases[i].run(&f);
 	if (!good)
 		printf("case %s, %s\n", cases[i].name,
 		       form == MSLOT_MMU_SLOT_BITMAPS ? "slot bitmaps" : "reverse maps");
-	if (mslot_vcpu_destroy(f.vcpu) || mslot_root_destroy(f.root) || mslot_mmu_destroy(f.mmu))
+	if (mslot_vcpu_destroy(f.vcpu) || mslot_root_destroy(f.root) ||
+	    mslot_root_destroy(f.shadow) || mslot_mmu_destroy(f.mmu))
 		abort();
 	mslot_region_put(f.region);
 	if (mslot_map_destroy(f.map))

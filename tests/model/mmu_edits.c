@@ -20,7 +20,6 @@ static bool follow(struct mmu_world *w)
 struct effect {
 	bool tightened; /* the map: something went, or a permission did */
 	bool lost;      /* something that roots had */
-	bool logs_more; /* the dirty log may ask */
 	bool pending;   /* the vCPU inside was asked before */
 };
 
@@ -35,7 +34,7 @@ static bool check_asked(struct mmu_world *w, const struct effect *effect)
 	mmu_tally.quiet += !effect->tightened;
 	if (!effect->tightened && now.flushes != w->stats.flushes)
 		return twin_fail("commit: asked to flush, though nothing was taken away\n");
-	if (!effect->tightened && !effect->logs_more && pending != effect->pending)
+	if (!effect->tightened && pending != effect->pending)
 		return twin_fail("commit: the vCPU is asked, though nothing was taken away\n");
 	if (lost && now.flushes == w->stats.flushes)
 		return twin_fail("commit: nobody is asked to flush\n");
@@ -48,8 +47,9 @@ static void log_txn(struct mmu_world *w)
 	for (size_t i = 0; i < w->txn.n; i++) {
 		const struct mslot_edit *e = &w->txn.edits[i];
 
-		mmu_log(w, "  edit %d of %u:%u gpa %#" PRIx64 " len %#" PRIx64 " offset %#" PRIx64
-			   " flags %u",
+		mmu_log(w,
+			"  edit %d of %u:%u gpa %#" PRIx64 " len %#" PRIx64 " offset %#" PRIx64
+			" flags %u",
 			e->kind, e->def.key.space, e->def.key.id, e->def.gpa, e->def.len_bytes,
 			e->def.offset_bytes, e->def.flags);
 	}
@@ -92,8 +92,7 @@ static int commit(struct mmu_world *w, bool *scarce)
 
 bool mmu_commit(struct mmu_world *w)
 {
-	struct effect effect = {.pending =
-				    w->inside >= 0 && mmu_asked(w->vcpus[w->inside])};
+	struct effect effect = {.pending = w->inside >= 0 && mmu_asked(w->vcpus[w->inside])};
 	const struct naive_outcome want =
 	    naive_commit(&w->naive, w->txn.edits, w->txn.n, NULL, &w->next);
 	const struct nmmu_view next = {&w->next, w->view.bits};
@@ -104,8 +103,8 @@ bool mmu_commit(struct mmu_world *w)
 		return twin_fail("commit: %d, not %d\n", err, want.error);
 	if (err || !want.changed)
 		return true;
-	effect.tightened = nmmu_tightens(&w->view, &next);
-	effect.logs_more = nmmu_logs_more(&w->view, &next);
+	effect.tightened =
+	    nmmu_tightens(&w->view, &next) || nmmu_logs_anew(&w->view, &next, &w->txn);
 	if (w->mode->dirty && !twin_follow(&w->bits, &w->next, &w->txn, NULL, w->dirty))
 		return false;
 	naive_copy(&w->naive, &w->next);

@@ -101,7 +101,8 @@ static bool err_fits(const struct mmu_world *w, const struct mmu_root *root,
 	struct nmmu_run leaf;
 	bool kept_off, maybe;
 
-	if ((above && !(a->shadow && above == UINT64_MAX >> (bits - 1))) || (a->shadow && (fault->walk.level < 1 || fault->walk.level > NMMU_LEVELS)))
+	if ((above && !(a->shadow && above == UINT64_MAX >> (bits - 1))) ||
+	    (a->shadow && (fault->walk.level < 1 || fault->walk.level > NMMU_LEVELS)))
 		return err == -EINVAL;
 	if (!a->slot)
 		return err == -ENOENT || (readonly && err == -EACCES);
@@ -351,10 +352,10 @@ bool mmu_prefault_step(struct mmu_world *w)
 			range.npages = i;
 	if (range.npages == 0)
 		return true;
-	got = mslot_prefault(w->vcpus[w->inside], root->handle,
-			     (struct mslot_range){mmu_addr(w, root, range.page),
-						  range.npages << w->shift},
-			     write ? MSLOT_WRITE : MSLOT_READ);
+	got = mslot_prefault(
+	    w->vcpus[w->inside], root->handle,
+	    (struct mslot_range){mmu_addr(w, root, range.page), range.npages << w->shift},
+	    write ? MSLOT_WRITE : MSLOT_READ);
 	mmu_log(w, "prefault root %d page %#" PRIx64 " n %" PRIu64 " %s: %" PRId64,
 		(int)(root - w->roots), range.page, range.npages, write ? "write" : "read", got);
 	mmu_tally.prefaults++;

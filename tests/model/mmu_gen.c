@@ -44,18 +44,18 @@ static struct mslot_edit *begin(struct mmu_world *w, enum mslot_edit_kind kind,
 
 static uint32_t fresh_id(struct mmu_world *w, uint32_t space)
 {
-	for (;;) {
-		const struct mslot_key key = {space, 200 + (uint32_t)mmu_below(w, 8192)};
+	struct mslot_key key = {space, 200 + (uint32_t)mmu_below(w, 8192)};
 
-		if (!naive_find_id(&w->naive, key))
-			return key.id;
-	}
+	while (naive_find_id(&w->naive, key))
+		key.id++;
+	return key.id;
 }
 
 /* Memory of a region that is congruent with a frame, by units of 2^18 or 2^9 pages; or nearly. */
 static bool congruent_memory(struct mmu_world *w, struct naive_slot *slot)
 {
-	const uint64_t unit = nmmu_level_pages(w->mode->unit_pages >= nmmu_level_pages(3) / 2 ? 3 : 2);
+	const uint64_t unit =
+	    nmmu_level_pages(w->mode->unit_pages >= nmmu_level_pages(3) / 2 ? 3 : 2);
 	const uint64_t npages = slot->len >> w->shift;
 
 	for (unsigned int i = 0; i < MOST_TRIES; i++) {
@@ -82,7 +82,8 @@ static bool free_place(struct mmu_world *w, struct naive_slot *slot, const struc
 	const uint64_t unit = w->mode->unit_pages >= 512 ? 512 : 1;
 
 	for (unsigned int i = 0; i < MOST_TRIES && npages < window; i++) {
-		uint64_t gfn = w->mode->base_gfn + mmu_below(w, (window - npages) / unit + 1) * unit;
+		uint64_t gfn =
+		    w->mode->base_gfn + mmu_below(w, (window - npages) / unit + 1) * unit;
 
 		gfn += mmu_chance(w, 15);
 		slot->gpa = gfn << w->shift;
@@ -241,8 +242,8 @@ static bool gen_renumber(struct mmu_world *w)
 }
 
 static bool (*const gens[])(struct mmu_world *w) = {
-    gen_create, gen_create, gen_move,  gen_resize, gen_resize,   gen_flags,
-    gen_flags,  gen_flags,  gen_split, gen_merge,  gen_renumber, gen_replace, gen_delete,
+    gen_create, gen_create, gen_move,  gen_resize,   gen_resize,  gen_flags,  gen_flags,
+    gen_flags,  gen_split,  gen_merge, gen_renumber, gen_replace, gen_delete,
 };
 
 void mmu_gen_edit(struct mmu_world *w)

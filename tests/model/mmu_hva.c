@@ -34,7 +34,8 @@ static struct mslot_range some_range(struct mmu_world *w, uint64_t most)
 	} else if (w->naive.n && mmu_chance(w, 70)) {
 		const struct naive_slot *slot = &w->naive.slots[mmu_below(w, w->naive.n)];
 
-		hva = naive_hva(&w->naive, slot) + (mmu_below(w, slot->len >> w->shift) << w->shift);
+		hva =
+		    naive_hva(&w->naive, slot) + (mmu_below(w, slot->len >> w->shift) << w->shift);
 	}
 	range.start = hva;
 	range.len_bytes = (1 + mmu_below(w, mmu_chance(w, 30) ? most : 8)) << w->shift;
@@ -141,8 +142,8 @@ struct aged {
 	uint64_t must[AGE_PAGES / 64 + 1], may[AGE_PAGES / 64 + 1];
 };
 
-static void note(const struct mmu_world *w, const struct nmmu_run *run,
-		 const struct mslot_age *age, uint64_t *bits)
+static void note(const struct mmu_world *w, const struct nmmu_run *run, const struct mslot_age *age,
+		 uint64_t *bits)
 {
 	const uint64_t hva = nmmu_hva(&w->naive, run);
 

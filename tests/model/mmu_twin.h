@@ -41,15 +41,16 @@ struct mmu_mode {
 	const char *name;
 	enum mslot_mmu_form form;
 	uint32_t page_shift, nspaces;
-	uint32_t nslots;        /* to begin with */
-	uint32_t target;        /* that edits tend to */
-	uint64_t unit_pages;    /* that slots have a few of */
-	uint64_t window_pages;  /* for each space */
+	uint32_t nslots;       /* to begin with */
+	uint32_t target;       /* that edits tend to */
+	uint64_t unit_pages;   /* that slots have a few of */
+	uint64_t window_pages; /* for each space */
 	uint64_t region_pages;
 	uint64_t base_gfn;
 	uint32_t max_leaf_level;
-	bool dirty;             /* with consumers; takes a struct for each page */
-	uint32_t weight;        /* how often it is chosen */
+	bool dirty;          /* with consumers; takes a struct for each page */
+	uint32_t weight;     /* how often it is chosen */
+	uint32_t most_steps; /* 0: no fewer than for others */
 };
 
 /* What a shadow root's guest has in its tables: contiguous addresses show contiguous frames. */
@@ -106,8 +107,8 @@ struct mmu_world {
 	struct mslot_mmu_stats stats;          /* as they were last */
 	unsigned int shift;
 	/*
-	 * Around calls that allocate: memory may run out from the first on; the second tells whether
-	 * it did. May be NULL.
+	 * Around calls that allocate: memory may run out from the first on; the second tells
+	 * whether it did. May be NULL.
 	 */
 	void (*scarce_begin)(void *ctx);
 	bool (*scarce_end)(void *ctx);

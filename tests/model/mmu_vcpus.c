@@ -220,8 +220,8 @@ bool mmu_guest_step(struct mmu_world *w)
 	}
 	choose_segment(w, root, i, seg);
 	return mmu_log(w,
-		       "guest of root %d: segment %zu page %#" PRIx64 " n %#" PRIx64 " gfn %#" PRIx64
-		       " level %u%s",
+		       "guest of root %d: segment %zu page %#" PRIx64 " n %#" PRIx64
+		       " gfn %#" PRIx64 " level %u%s",
 		       (int)(root - w->roots), i, seg->page, seg->npages, seg->gfn, seg->level,
 		       seg->readonly ? " ro" : "");
 }

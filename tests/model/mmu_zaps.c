@@ -152,6 +152,18 @@ static void choose_mask(struct mmu_world *w, uint64_t *mask, uint64_t npages)
 		mask[npages / 64] |= UINT64_MAX << npages % 64;
 }
 
+/* Mostly one of which a root has something. */
+static const struct naive_slot *mapped_slot(struct mmu_world *w)
+{
+	const struct mmu_root *root = mmu_chance(w, 80) ? mmu_some_root(w) : NULL;
+	const struct naive_slot *slot = NULL;
+
+	if (root && root->runs.n)
+		slot = nmmu_slot(&w->naive, root->space,
+				 root->runs.run[mmu_below(w, root->runs.n)].gfn);
+	return slot ? slot : &w->naive.slots[mmu_below(w, w->naive.n)];
+}
+
 bool mmu_protect_step(struct mmu_world *w)
 {
 	const struct naive_slot *slot;
@@ -163,7 +175,7 @@ bool mmu_protect_step(struct mmu_world *w)
 		return twin_fail("mslot_write_protect: a slot that does not exist\n");
 	if (!w->naive.n)
 		return true;
-	slot = &w->naive.slots[mmu_below(w, w->naive.n)];
+	slot = mapped_slot(w);
 	if (mmu_chance(w, 70)) {
 		mask = calloc((size_t)(slot->len >> w->shift) / 64 + 1, sizeof(*mask));
 		if (!mask)

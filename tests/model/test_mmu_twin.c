@@ -6,7 +6,7 @@
  *
  * After each step every root must have what the twin says (mmu_observe.c). Each mode runs
  * with reverse maps and with slot bitmaps, from the same seeds. A mismatch prints the seed, the
- * last steps and the map. Without STEPS it makes 30,000, scaled by MSLOT_TEST_SCALE (percent).
+ * last steps and the map. Without STEPS it makes 60,000, scaled by MSLOT_TEST_SCALE (percent).
  */
 #include "mmu_twin.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define DEFAULT_SEED UINT64_C(20241101)
-#define DEFAULT_STEPS UINT64_C(30000)
+#define DEFAULT_STEPS UINT64_C(60000)
 #define STEPS_PER_MAP UINT64_C(400)
 
 struct twin_tally tally; /* of txn_compare.c, which prints transactions here */
@@ -59,13 +59,16 @@ static bool run_world(uint64_t seed, uint64_t steps, enum mslot_mmu_form form, c
 	w.mode = &mode;
 	w.draw = draw;
 	w.ctx = &rng;
+	if (mode.most_steps && steps > mode.most_steps)
+		steps = mode.most_steps;
 	good = mmu_world_begin(&w);
 	for (uint64_t i = 0; good && i < steps; i++)
 		good = mmu_step(&w);
 	good = good && mmu_world_end(&w);
 	if (!good) {
 		mmu_print_log(&w);
-		printf("again: test-model-mmu_twin %" PRIu64 " %u\n", seed, (unsigned int)STEPS_PER_MAP * (form == MSLOT_MMU_SLOT_BITMAPS ? 2 : 1));
+		printf("again: test-model-mmu_twin %" PRIu64 " %u\n", seed,
+		       (unsigned int)STEPS_PER_MAP * (form == MSLOT_MMU_SLOT_BITMAPS ? 2 : 1));
 	}
 	return good;
 }

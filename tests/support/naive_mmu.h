@@ -26,11 +26,11 @@ struct nmmu_run {
 	uint64_t gfn;          /* behind the first one */
 	int region;
 	uint64_t offset_pages; /* of the first one in the region */
-	uint32_t level;  /* one leaf of this level; 0: a part of one, or not looked at yet */
-	bool must;       /* it has to be found (T2) */
-	bool loose;      /* the guest's table changed, and nobody said so */
+	uint32_t level;        /* one leaf of this level; 0: a part of one, or not looked at yet */
+	bool must;             /* it has to be found (T2) */
+	bool loose;            /* the guest's table changed, and nobody said so */
 	bool guest_readonly;
-	bool protected;  /* a large one: writes may be asked for page by page from now on */
+	bool protected; /* a large one: writes may be asked for page by page from now on */
 	enum nmmu_bit write;
 	uint32_t used, maybe_used; /* MSLOT_AGE_...: certainly, and perhaps besides */
 };
@@ -74,8 +74,7 @@ struct nmmu_run nmmu_part(const struct nmmu_run *run, uint64_t from, uint64_t n)
 /* By bisection, where naive_find() goes over all slots. */
 const struct naive_slot *nmmu_slot(const struct naive_map *map, uint32_t space, uint64_t gfn);
 /* The first slot that ends behind the frame; the last one's follower if there is none. */
-const struct naive_slot *nmmu_slot_above(const struct naive_map *map, uint32_t space,
-					 uint64_t gfn);
+const struct naive_slot *nmmu_slot_above(const struct naive_map *map, uint32_t space, uint64_t gfn);
 bool nmmu_logged(const struct nmmu_view *view, const struct naive_slot *slot);
 uint64_t nmmu_hva(const struct naive_map *map, const struct nmmu_run *run);
 /* Does the map show these bytes at these frames? */
@@ -98,8 +97,9 @@ bool nmmu_one_slot(const struct naive_map *map, uint32_t space, const struct nmm
 
 /* Does anything of `before` go, show other bytes, or lose a permission? */
 bool nmmu_tightens(const struct nmmu_view *before, const struct nmmu_view *after);
-/* Is there a slot in `after` that is logged and was not there just so? Its pages may be new. */
-bool nmmu_logs_more(const struct nmmu_view *before, const struct nmmu_view *after);
+/* Is a logged slot made anew over logged pages? Marks of before are none in its bits. */
+bool nmmu_logs_anew(const struct nmmu_view *before, const struct nmmu_view *after,
+		    const struct twin_txn *txn);
 /* The map is `after` now. Returns whether runs lost pages or permissions. */
 bool nmmu_follow(struct nmmu_runs *runs, uint32_t space, const struct nmmu_view *after);
 

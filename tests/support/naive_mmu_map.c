@@ -56,7 +56,8 @@ static bool next_piece(const struct naive_map *map, uint32_t space, uint64_t gfn
 	const unsigned int shift = map->opt.page_shift;
 	uint64_t last;
 
-	if (gfn >= end || slot == map->slots + map->n || slot->key.space != space || slot->gpa >> shift >= end)
+	if (gfn >= end || slot == map->slots + map->n || slot->key.space != space ||
+	    slot->gpa >> shift >= end)
 		return false;
 	last = (slot->gpa + slot->len) >> shift;
 	last = last < end ? last : end;
@@ -170,13 +171,31 @@ bool nmmu_tightens(const struct nmmu_view *before, const struct nmmu_view *after
 	return false;
 }
 
-bool nmmu_logs_more(const struct nmmu_view *before, const struct nmmu_view *after)
+/* In another slot. */
+static bool logged_in(const struct nmmu_view *view, const struct naive_slot *at)
 {
-	for (size_t i = 0; i < after->map->n; i++) {
-		const struct naive_slot *now = &after->map->slots[i];
-		const struct naive_slot *was = naive_find_id(before->map, now->key);
+	for (size_t i = 0; i < view->map->n; i++) {
+		const struct naive_slot *slot = &view->map->slots[i];
 
-		if (nmmu_logged(after, now) && (!was || !naive_slot_equal(was, now)))
+		if (slot->key.space == at->key.space && slot->key.id != at->key.id &&
+		    slot->gpa < at->gpa + at->len && at->gpa < slot->gpa + slot->len &&
+		    nmmu_logged(view, slot))
+			return true;
+	}
+	return false;
+}
+
+bool nmmu_logs_anew(const struct nmmu_view *before, const struct nmmu_view *after,
+		    const struct twin_txn *txn)
+{
+	for (size_t i = 0; i < txn->n; i++) {
+		const struct mslot_edit *e = &txn->edits[i];
+		const struct naive_slot *now = naive_find_id(after->map, e->def.key);
+
+		/* The parts of these keep their bits, wherever they were. */
+		if (e->kind == MSLOT_EDIT_SPLIT || e->kind == MSLOT_EDIT_MERGE)
+			continue;
+		if (now && nmmu_logged(after, now) && logged_in(before, now))
 			return true;
 	}
 	return false;
@@ -212,7 +231,8 @@ static uint64_t follow_run(const struct nmmu_run *run, uint32_t space, const str
 	return left;
 }
 
-/* Parts of a writable run that are writable still, and parts that are not. Returns which there are. */
+/* Parts of a writable run that are writable still, and parts that are not. Returns which there are.
+ */
 static bool follow_permission(const struct nmmu_run *run, uint32_t space,
 			      const struct nmmu_view *after, struct nmmu_runs *to)
 {
@@ -261,7 +281,8 @@ bool nmmu_follow(struct nmmu_runs *runs, uint32_t space, const struct nmmu_view 
 				lost |= follow_permission(part, space, after, &to);
 				continue;
 			}
-			/* Whether it is split where it has no permission to lose is all the same. */
+			/* Whether it is split where it has no permission to lose is all the same.
+			 */
 			if (part->level > 1)
 				part->level = 0;
 			nmmu_append(&to, part);

@@ -134,11 +134,8 @@ static int mark(void *world, const struct mmu_addrs *a)
 	.drop = drop, .stats = stats, .dirty = dirty, .mark = mark, .harvest = harvest
 
 static const struct mmu_engine liar = {.name = "mslot", .parts = UINT32_MAX, .edit = edit, COMMON};
-static const struct mmu_engine liar_recreated = {.name = "recreated",
-						 .parts = 1u << MMU_EDITS,
-						 .recreates = true,
-						 .edit = control,
-						 COMMON};
+static const struct mmu_engine liar_recreated = {
+    .name = "recreated", .parts = 1u << MMU_EDITS, .recreates = true, .edit = control, COMMON};
 
 const struct mmu_engine *const mmu_engines[] = {&liar, &liar_recreated};
 const size_t nmmu_engines = 2;

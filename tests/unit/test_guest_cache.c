@@ -339,7 +339,6 @@ static void a_harvest_takes_the_permission_away(void **state)
 	/* A harvest that found nothing has taken nothing, and asks nobody to forget. */
 	expect_clean(dirty);
 	store(f, PAGES(5));
-	before = faults(f);
 	enter(f);
 	assert_true(hits(f, PAGES(5), MSLOT_WRITE));
 	leave(f);
