@@ -50,6 +50,7 @@ struct fault {
 	unsigned int i;
 	uint64_t entry;
 	uint64_t index; /* with slot bitmaps: of the slot */
+	bool alone;     /* of a page, for the vCPU's cache: not what the root has */
 
 	struct rmap_list *spare;
 	bool made; /* a table */
@@ -403,13 +404,44 @@ static bool use_as_is(struct fault *f)
 	return true;
 }
 
-/* Is the leaf of our frame, and large? Then a commit that remaps some of it has to split it. */
-static bool is_remapped(const struct fault *f)
+/* Is the leaf, or was it, of the frames that a leaf for the fault would have? */
+static bool leaf_is_ours(const struct fault *f)
 {
 	unsigned int level = f->table->level;
 
-	return level > 1 && (!f->shadow || (level <= f->guest_level &&
-					    table_gfn(f->table, f->i) == leaf_gfn(f, level)));
+	return !f->shadow ||
+	       (level <= f->guest_level && table_gfn(f->table, f->i) == leaf_gfn(f, level));
+}
+
+/*
+ * A large leaf of which a commit that is under way will take a part, but has not yet. It is not
+ * ours to take, since the other pages shall not fault (T2), and a fault does not wait for commits:
+ * the vCPU's cache gets this page alone. The flush of any later commit finds it there.
+ * Returns 0, TRY_AGAIN or -EAGAIN.
+ */
+static int use_alone(struct fault *f)
+{
+	/* No guard: what begins after this look waits for our section. */
+	int err = check_invalidation(f, 1);
+
+	if (err)
+		return err;
+	f->entry = frame_hva(f->slot, f->gfn) | ENTRY_LEAF;
+	f->alone = true;
+	return 0;
+}
+
+/* The leaf is of another frame, or about to be zapped, or newer than what we resolved. */
+static int use_other(struct fault *f)
+{
+	if (rcu_load(&f->mmu->map->snapshot) != f->snap)
+		return TRY_AGAIN;
+	if (f->table->level > 1 && leaf_is_ours(f))
+		return use_alone(f);
+	/* Somebody else does. */
+	if (!leaf_take(f->table, f->i))
+		sched_yield();
+	return TRY_AGAIN;
 }
 
 static int use_leaf(struct fault *f)
@@ -419,17 +451,8 @@ static int use_leaf(struct fault *f)
 	struct guard guard;
 	int err = TRY_AGAIN;
 
-	if (!leaf_agrees(f, f->entry)) {
-		/*
-		 * Newer than what we resolved; or about to be zapped: of a large one only a part
-		 * may be (T2). Otherwise the guest's tables have changed.
-		 */
-		if (rcu_load(&mmu->map->snapshot) == f->snap && !is_remapped(f))
-			leaf_take(f->table, f->i);
-		else
-			sched_yield();
-		return TRY_AGAIN;
-	}
+	if (!leaf_agrees(f, f->entry))
+		return use_other(f);
 	if (use_as_is(f))
 		return 0;
 	if (!mmu->bitmaps)
@@ -441,9 +464,8 @@ static int use_leaf(struct fault *f)
 		guard_unlock(&guard);
 	}
 	/* The same host page by way of another frame: the guest's tables have changed. */
-	if (err == TRY_AGAIN && f->shadow &&
-	    table_gfn(f->table, f->i) != leaf_gfn(f, f->table->level))
-		leaf_take(f->table, f->i);
+	if (err == TRY_AGAIN && !leaf_is_ours(f) && !leaf_take(f->table, f->i))
+		sched_yield();
 	return err;
 }
 
@@ -485,11 +507,16 @@ static int fault_resolved(struct fault *f, bool marks)
 	return err;
 }
 
+static unsigned int found_level(const struct fault *f)
+{
+	return f->alone ? 1 : f->table->level;
+}
+
 /* What the caller may do with the leaf, and its vCPU's cache. */
 static void tell(const struct fault *f, uint64_t addr, struct mslot_translation *out)
 {
 	uint64_t page = page_bytes(f->mmu->page_shift);
-	uint64_t bytes = level_pages(f->table->level) << f->mmu->page_shift;
+	uint64_t bytes = level_pages(found_level(f)) << f->mmu->page_shift;
 	uint64_t offset = addr & (bytes - 1);
 	bool whole = f->entry & ENTRY_WRITABLE && f->entry & ENTRY_DIRTY && !f->guest_readonly;
 
@@ -500,7 +527,7 @@ static void tell(const struct fault *f, uint64_t addr, struct mslot_translation 
 	*out = (struct mslot_translation){
 	    .hva = entry_hva(f->entry) + offset,
 	    .len_bytes = f->write && !whole ? page - (addr & (page - 1)) : bytes - offset,
-	    .level = f->table->level,
+	    .level = found_level(f),
 	    .writable = f->write || whole,
 	};
 }
@@ -549,7 +576,7 @@ int fault_page(struct mslot_vcpu *vcpu, struct mslot_root *root, const struct ms
 	if (marks)
 		tell(&f, fault->addr, out);
 	else
-		out->len_bytes = level_pages(f.table->level) << f.mmu->page_shift;
+		out->len_bytes = level_pages(found_level(&f)) << f.mmu->page_shift;
 	if (f.made)
 		evict_excess(f.mmu);
 	return 0;

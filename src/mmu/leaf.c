@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 
+#include "base/perturb.h"
 #include "base/rcu.h"
 #include "mmu/mmu.h"
 #include "mmu/rmap.h"
@@ -19,10 +20,12 @@ void table_lock(struct mmu_table *table)
 		while (atomic_load_explicit(&table->locked, memory_order_relaxed))
 			if (++spins % SPINS == 0)
 				sched_yield();
+	PERTURB_GUARD_LOCKED();
 }
 
 void table_unlock(struct mmu_table *table)
 {
+	PERTURB_GUARD_FREE();
 	/* Release: what was done under the lock. Pairs with table_lock(). */
 	atomic_store_explicit(&table->locked, false, memory_order_release);
 }
@@ -79,7 +82,7 @@ bool leaf_take(struct mmu_table *table, unsigned int i)
 	/* A chunk may be dropped meanwhile. */
 	rcu_enter();
 	for (;;) {
-		/* Acquire: the frame of the leaf. Pairs with install() in fault.c. */
+		/* Acquire: the frame of the leaf. Pairs with install_guarded(). */
 		entry = atomic_load_explicit(&table->entry[i], memory_order_acquire);
 		if (!entry_is_leaf(entry))
 			break;
@@ -87,7 +90,8 @@ bool leaf_take(struct mmu_table *table, unsigned int i)
 		if (!mmu->bitmaps)
 			head = frames_find(&mmu->frames[table->space], gfn, table->level);
 		if (!mmu->bitmaps && !head) {
-			/* The chunk is being dropped, with the leaf; or it was lost in a fork. */
+			/* A chunk is dropped when its leaves are gone: this one was lost in a fork.
+			 */
 			taken = atomic_compare_exchange_strong_explicit(&table->entry[i], &entry, 0,
 									memory_order_relaxed,
 									memory_order_relaxed);

@@ -240,7 +240,7 @@ void guard_unlock(struct guard *guard);
 void table_lock(struct mmu_table *table);
 void table_unlock(struct mmu_table *table);
 
-/* Take the leaf of an entry out, if there is one. Returns whether there was. No guard held. */
+/* Take the leaf of an entry out, if there is one. Returns whether it was taken. No guard held. */
 bool leaf_take(struct mmu_table *table, unsigned int i);
 
 /*

@@ -24,8 +24,10 @@ uint64_t head_lock(_Atomic uint64_t *head)
 		 * in the next head. Pairs with the loads of heads in range.c.
 		 */
 		value = atomic_fetch_or_explicit(head, HEAD_LOCKED, memory_order_seq_cst);
-		if (!(value & HEAD_LOCKED))
+		if (!(value & HEAD_LOCKED)) {
+			PERTURB_GUARD_LOCKED();
 			return value;
+		}
 		while (atomic_load_explicit(head, memory_order_relaxed) & HEAD_LOCKED)
 			if (++spins % SPINS == 0)
 				sched_yield();

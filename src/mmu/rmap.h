@@ -8,6 +8,7 @@
 #ifndef MSLOT_MMU_RMAP_H
 #define MSLOT_MMU_RMAP_H
 
+#include "base/perturb.h"
 #include "mmu/mmu.h"
 
 #define HEAD_LOCKED (UINT64_C(1) << 63)
@@ -50,6 +51,7 @@ static inline struct rmap_list *rmap_lists(uint64_t value)
 uint64_t head_lock(_Atomic uint64_t *head);
 static inline void head_unlock(_Atomic uint64_t *head, uint64_t value)
 {
+	PERTURB_GUARD_FREE();
 	/* Release: what was done under the lock. Pairs with head_lock(). */
 	atomic_store_explicit(head, value, memory_order_release);
 }

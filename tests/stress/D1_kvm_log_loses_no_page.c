@@ -11,6 +11,13 @@
 
 #include "stress/dirty_world.h"
 
+/* Who writes: the library's ways to write, or stores of vCPUs through their roots. */
+#ifdef TRANSLATED
+#define NAME "D1_kvm_log_of_translated_writes"
+#else
+#define NAME "D1_kvm_log_loses_no_page"
+#endif
+
 static struct dirty_world world;
 static struct dirty_image image, pre;
 static uint64_t seen[DIRTY_PAGES], rounds, cleared;
@@ -93,8 +100,12 @@ static void consume(struct stress_thread *self)
 
 static void write_pages(struct stress_thread *self)
 {
+#ifdef TRANSLATED
+	dirty_run_vcpu(&world, self, self->index);
+#else
 	while (stress_running() || !self->ops)
 		dirty_write(&world, self, self->index);
+#endif
 }
 
 static void change_layout(struct stress_thread *self)
@@ -109,8 +120,11 @@ int main(void)
 {
 	uint32_t i;
 
-	stress_begin("D1_kvm_log_loses_no_page");
+	stress_begin(NAME);
 	dirty_world_init(&world, NULL, MSLOT_LOG_DIRTY);
+#ifdef TRANSLATED
+	dirty_world_translate(&world);
+#endif
 	for (i = 0; i < DIRTY_WRITERS; i++)
 		stress_spawn("writer", write_pages, NULL);
 	stress_spawn("layout", change_layout, NULL);

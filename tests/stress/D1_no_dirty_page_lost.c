@@ -12,6 +12,13 @@
 
 #include "stress/dirty_world.h"
 
+/* Who writes: the library's ways to write, or stores of vCPUs through their roots. */
+#ifdef TRANSLATED
+#define NAME "D1_translated_writes_are_reported"
+#else
+#define NAME "D1_no_dirty_page_lost"
+#endif
+
 #define CONSUMERS 3u
 
 struct consumer {
@@ -77,8 +84,12 @@ static void consume(struct stress_thread *self)
 
 static void write_pages(struct stress_thread *self)
 {
+#ifdef TRANSLATED
+	dirty_run_vcpu(&world, self, self->index);
+#else
 	while (stress_running() || !self->ops)
 		dirty_write(&world, self, self->index);
+#endif
 }
 
 /*
@@ -131,8 +142,11 @@ int main(void)
 	struct dirty_image last;
 	uint32_t i;
 
-	stress_begin("D1_no_dirty_page_lost");
+	stress_begin(NAME);
 	dirty_world_init(&world, NULL, 0);
+#ifdef TRANSLATED
+	dirty_world_translate(&world);
+#endif
 	for (i = 0; i < CONSUMERS; i++) {
 		strcpy(consumers[i].name, names[i]);
 		open_consumer(&consumers[i]);

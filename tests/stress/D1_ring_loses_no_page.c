@@ -15,6 +15,13 @@
 
 #include "stress/dirty_world.h"
 
+/* Who writes: the library's ways to write, or stores of vCPUs through their roots. */
+#ifdef TRANSLATED
+#define NAME "D1_ring_of_translated_writes"
+#else
+#define NAME "D1_ring_loses_no_page"
+#endif
+
 #define RING_BYTES 4096u
 
 static struct dirty_world world;
@@ -49,11 +56,28 @@ static bool may_go_on(struct pace *pace, unsigned int limit)
 
 /* ---- vCPUs ---------------------------------------------------------------- */
 
+static void make_vcpu(unsigned int i)
+{
+	CHECK_OK(mslot_vcpu_create(world.map, NULL, &vcpus[i]));
+	/* There is none, but of translated writes. */
+	if (world.root[i])
+		CHECK_OK(mslot_vcpu_root_set(vcpus[i], world.root[i]));
+}
+
+/* A write inside the vCPU's section. */
+static void write_inside(struct stress_thread *self, struct mslot_vcpu *vcpu)
+{
+	if (world.root[self->index] && rng_chance(&self->rng, 80))
+		dirty_store(&world, self, self->index, vcpu);
+	else
+		dirty_write(&world, self, self->index);
+}
+
 static void renew(unsigned int i)
 {
 	CHECK_OK(pthread_mutex_lock(&handles));
 	CHECK_OK(mslot_vcpu_destroy(vcpus[i]));
-	CHECK_OK(mslot_vcpu_create(world.map, NULL, &vcpus[i]));
+	make_vcpu(i);
 	CHECK_OK(pthread_mutex_unlock(&handles));
 	atomic_fetch_add_explicit(&lives, 1, memory_order_relaxed);
 }
@@ -71,7 +95,7 @@ static void run_section(struct stress_thread *self, struct mslot_vcpu *vcpu, uns
 		return;
 	}
 	while (n--) {
-		dirty_write(&world, self, self->index);
+		write_inside(self, vcpu);
 		if (!mslot_vcpu_pending(vcpu))
 			continue;
 		err = mslot_vcpu_poll(vcpu, &snap);
@@ -198,11 +222,14 @@ int main(void)
 {
 	uint32_t i;
 
-	stress_begin("D1_ring_loses_no_page");
+	stress_begin(NAME);
 	dirty_world_init(&world, NULL, MSLOT_LOG_DIRTY);
 	CHECK_OK(mslot_ring_enable(world.map, RING_BYTES, MSLOT_RING_WITH_BITMAP));
+#ifdef TRANSLATED
+	dirty_world_translate(&world);
+#endif
 	for (i = 0; i < DIRTY_WRITERS; i++) {
-		CHECK_OK(mslot_vcpu_create(world.map, NULL, &vcpus[i]));
+		make_vcpu(i);
 		stress_spawn("vcpu", run_vcpu, NULL);
 	}
 	stress_spawn("layout", change_layout, NULL);

@@ -92,10 +92,18 @@ void dirty_world_fini(struct dirty_world *world)
 	uint32_t i;
 
 	CHECK(mslot_check_map(world->map, &why) == 0, "%s", why);
+	for (i = 0; i < DIRTY_WRITERS && world->mmu[i]; i++) {
+		CHECK(mslot_check_mmu(world->mmu[i], &why) == 0, "%s", why);
+		CHECK_OK(mslot_root_destroy(world->root[i]));
+		CHECK_OK(mslot_mmu_destroy(world->mmu[i]));
+	}
 	CHECK_OK(mslot_map_destroy(world->map));
 	mslot_region_put(world->region);
 	CHECK_OK(munmap(world->host, DIRTY_PAGES * DIRTY_PAGE));
 	CHECK_OK(pthread_rwlock_destroy(&world->layout));
+	if (world->mmu[0])
+		printf("stores that hit: %" PRIu64 ", that missed: %" PRIu64 "\n",
+		       atomic_load(&world->hits), atomic_load(&world->misses));
 	for (i = 0; i < 8; i++)
 		printf("%s%" PRIu64, i ? " " : "edits by kind: ", world->done[i]);
 	printf("\n");
@@ -131,11 +139,10 @@ static bool write_by_lease(const struct mslot_snapshot *snap, const struct mslot
 }
 
 static bool write_in_section(const struct mslot_snapshot *snap, const struct mslot_span *span,
-			     struct stress_thread *self, uint32_t writer, uint64_t n)
+			     struct stress_thread *self, uint32_t writer, uint64_t old, uint64_t n)
 {
 	struct mslot_addr at = {.gpa = span->gpa + offsetof(struct dirty_page, word[writer])};
 	struct iovec seg;
-	uint64_t old = n - 1;
 	bool done;
 
 	switch (rng_below(&self->rng, 4)) {
@@ -168,7 +175,7 @@ void dirty_write(struct dirty_world *world, struct stress_thread *self, uint32_t
 	const struct mslot_snapshot *snap = mslot_enter(world->map);
 	uint64_t hva = (uintptr_t)world->host + page * DIRTY_PAGE;
 	struct mslot_span span = {.access = MSLOT_WRITE, .len_bytes = DIRTY_PAGE};
-	uint64_t n = atomic_load_explicit(completed, memory_order_relaxed) + 1;
+	uint64_t n = ++world->written[writer];
 	const struct mslot_slot *slot;
 	struct mslot_slot_info info;
 	bool done;
@@ -181,13 +188,88 @@ void dirty_write(struct dirty_world *world, struct stress_thread *self, uint32_t
 	span.gpa = info.gpa + (hva - info.hva);
 	/* Here a whole change of the layout may pass. */
 	stress_linger(self);
-	done = rng_chance(&self->rng, 15) ? write_by_lease(snap, &span, self, writer, n)
-					  : write_in_section(snap, &span, self, writer, n);
+	done = rng_chance(&self->rng, 15)
+		   ? write_by_lease(snap, &span, self, writer, n)
+		   : write_in_section(snap, &span, self, writer,
+				      atomic_load_explicit(completed, memory_order_relaxed), n);
 	if (!done)
 		return;
 	/* Release: a harvest that begins now must know. Pairs with dirty_completed(). */
 	atomic_store_explicit(completed, n, memory_order_release);
 	self->ops++;
+}
+
+/* ---- Writes through roots ---- */
+
+void dirty_world_translate(struct dirty_world *world)
+{
+	const struct mslot_mmu_options forms[DIRTY_WRITERS] = {
+	    {.form = MSLOT_MMU_REVERSE_MAPS},
+	    {.form = MSLOT_MMU_SLOT_BITMAPS},
+	};
+	const struct mslot_root_options direct = {.kind = MSLOT_ROOT_DIRECT};
+	uint32_t i;
+
+	for (i = 0; i < DIRTY_WRITERS; i++) {
+		CHECK_OK(mslot_mmu_create(world->map, &forms[i], &world->mmu[i]));
+		CHECK_OK(mslot_root_create(world->mmu[i], &direct, &world->root[i]));
+	}
+}
+
+void dirty_store(struct dirty_world *world, struct stress_thread *self, uint32_t writer,
+		 struct mslot_vcpu *vcpu)
+{
+	/* Where slots were made, and a few are moved back to: most stores find one. */
+	uint64_t gfn = rng_below(&self->rng, rng_chance(&self->rng, 50) ? 64 : DIRTY_GFNS);
+	uint64_t gpa = gfn * DIRTY_PAGE + offsetof(struct dirty_page, word[writer]);
+	uint64_t n = ++world->written[writer];
+	bool hit = mslot_vcpu_hit(vcpu, gpa, 8, MSLOT_WRITE) != NULL;
+	int err = mslot_vcpu_store64(vcpu, gpa, n);
+	const void *host;
+
+	CHECK(!err || err == -ENOENT || err == -EACCES || err == -ENOSPC, "a store gave %d", err);
+	if (err)
+		return;
+	/* The section did not end: what the store used is still in the cache. */
+	host = mslot_vcpu_hit(vcpu, gpa, 8, MSLOT_WRITE);
+	CHECK(host, "a store left no translation");
+	/* Release: a harvest that begins now must know. Pairs with dirty_completed(). */
+	atomic_store_explicit(&world->completed[writer][dirty_page_at(world, (uintptr_t)host)], n,
+			      memory_order_release);
+	atomic_fetch_add_explicit(hit ? &world->hits : &world->misses, 1, memory_order_relaxed);
+	self->ops++;
+}
+
+static void store_a_few(struct dirty_world *world, struct stress_thread *self, uint32_t writer,
+			struct mslot_vcpu *vcpu)
+{
+	uint64_t n = rng_range(&self->rng, 1, 32);
+	const struct mslot_snapshot *snap;
+
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	while (n--) {
+		dirty_store(world, self, writer, vcpu);
+		if (mslot_vcpu_pending(vcpu) && rng_chance(&self->rng, 50))
+			CHECK_OK(mslot_vcpu_poll(vcpu, &snap));
+		if (n % 8 == 0)
+			stress_linger(self);
+	}
+	mslot_vcpu_leave(vcpu);
+}
+
+void dirty_run_vcpu(struct dirty_world *world, struct stress_thread *self, uint32_t writer)
+{
+	struct mslot_vcpu *vcpu;
+
+	CHECK_OK(mslot_vcpu_create(world->map, NULL, &vcpu));
+	CHECK_OK(mslot_vcpu_root_set(vcpu, world->root[writer]));
+	while (stress_running() || !self->ops) {
+		store_a_few(world, self, writer, vcpu);
+		/* Without the handle; by leases, too. */
+		if (rng_chance(&self->rng, 30))
+			dirty_write(world, self, writer);
+	}
+	CHECK_OK(mslot_vcpu_destroy(vcpu));
 }
 
 /* ---- Changes ---- */

@@ -3,10 +3,10 @@
  * dirty_world.h - memory whose pages count the writes to them, in slots that change all
  * the time: what the programs that try to lose dirty pages share.
  *
- * One region of PAGES pages. A page has a word for each writer, whose number rises with each
- * of its writes; `completed` has it as soon as the write is over. A consumer's image has what it
- * copied last. A page that a harvest reports clean may not be behind (D2); when all is over
- * nothing may be (D1).
+ * One region of PAGES pages. A page has a word for each writer, who numbers its writes: there is
+ * that of the last one to this page; `completed` has it as soon as the write is over. A consumer's
+ * image has what it copied last. A page that a harvest reports clean may not be behind (D2); when
+ * all is over nothing may be (D1).
  *
  * One thread changes the layout. No page is in two slots at once.
  */
@@ -46,6 +46,12 @@ struct dirty_world {
 	struct mslot_region *region;
 	unsigned char *host;
 	_Atomic uint64_t completed[DIRTY_WRITERS][DIRTY_PAGES];
+	uint64_t written[DIRTY_WRITERS]; /* of the writer: its last number */
+
+	/* With dirty_world_translate(): an MMU of each form, whose root the writer's vCPU has. */
+	struct mslot_mmu *mmu[DIRTY_WRITERS];
+	struct mslot_root *root[DIRTY_WRITERS];
+	_Atomic uint64_t hits, misses;
 
 	/* Of the thread that changes the layout. */
 	struct dirty_slot slots[DIRTY_SLOTS];
@@ -66,6 +72,14 @@ void dirty_world_fini(struct dirty_world *world);
 
 /* Write to a page in one of the library's ways; none if no slot shows it. */
 void dirty_write(struct dirty_world *world, struct stress_thread *self, uint32_t writer);
+
+/* Have an MMU of its own for each writer, the first with reverse maps, the second with bitmaps. */
+void dirty_world_translate(struct dirty_world *world);
+/* Write to a page by a vCPU's store, inside its section, through the root of this writer. */
+void dirty_store(struct dirty_world *world, struct stress_thread *self, uint32_t writer,
+		 struct mslot_vcpu *vcpu);
+/* A vCPU of this writer that does nothing else, until the end of the run. */
+void dirty_run_vcpu(struct dirty_world *world, struct stress_thread *self, uint32_t writer);
 
 /* Change the layout at random. `taken` is told of what goes, before it comes back; may be NULL. */
 void dirty_change(struct dirty_world *world, struct stress_thread *self,

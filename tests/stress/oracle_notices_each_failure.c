@@ -11,6 +11,7 @@
 
 #include "map/reclaim.h"
 #include "stress/lent.h"
+#include "stress/mmu_world.h"
 #include "stress/world.h"
 
 static struct world world;
@@ -153,6 +154,83 @@ static void released_twice(void)
 	opt.release(opt.ctx, &opt);
 }
 
+/* ---- Translations ---- */
+
+static struct mmu_world translated;
+
+/* Nobody walks here. */
+void mmu_walked(union mmu_guest_unit unit)
+{
+	(void)unit;
+}
+
+/* Place 0 shows page 0. */
+static struct mmu_seen seen_page(uint32_t page)
+{
+	mmu_world_init(&translated);
+	return (struct mmu_seen){.done = atomic_load(&translated.done), .word = mmu_identity(page)};
+}
+
+static void page_that_is_shown(void)
+{
+	struct mmu_seen seen = seen_page(0);
+
+	CHECK(mmu_world_judge(&translated, &seen), "too long ago");
+}
+
+static void page_that_is_not_shown(void)
+{
+	struct mmu_seen seen = seen_page(1);
+
+	mmu_world_judge(&translated, &seen);
+}
+
+static void no_slot_where_there_is_one(void)
+{
+	struct mmu_seen seen = seen_page(0);
+
+	seen.err = -ENOENT;
+	mmu_world_judge(&translated, &seen);
+}
+
+static void store_to_what_is_away(void)
+{
+	struct stress_thread self = {0};
+	uint64_t *word;
+	uint32_t page;
+	int i;
+
+	mmu_world_init(&translated);
+	rng_init(&self.rng, stress_seed());
+	for (i = 0; i < 100; i++)
+		mmu_world_edit(&translated, &self, MMU_ANY_EDIT);
+	for (page = 0; page < MMU_REGIONS * MMU_REGION_PAGES; page++) {
+		word = (uint64_t *)(void *)(translated.host + page * MMU_PAGE);
+		if (!translated.none[page] && word[0] == MMU_POISON)
+			word[1] = page;
+	}
+	/* Some of it comes back. */
+	for (i = 0; i < 1000; i++)
+		mmu_world_edit(&translated, &self, MMU_ANY_EDIT);
+}
+
+static void leaf_of_what_is_gone(void)
+{
+	const struct mslot_snapshot *snap;
+	struct mslot_vcpu *vcpu;
+	uint64_t word;
+
+	mmu_world_init(&translated);
+	CHECK_OK(mslot_vcpu_create(translated.map, NULL, &vcpu));
+	CHECK_OK(mslot_vcpu_root_set(vcpu, translated.direct[0][0]));
+	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
+	CHECK_OK(mslot_vcpu_load64(vcpu, mmu_place_gpa(5), &word));
+	mslot_vcpu_leave(vcpu);
+	mmu_world_compare(&translated);
+	atomic_store(&translated.shown[atomic_load(&translated.done) % MMU_GENERATIONS][5], 0);
+	mmu_world_compare(&translated);
+}
+
 static const struct {
 	void (*plant)(void);
 	const char *name, *words; /* NULL: no failure */
@@ -167,6 +245,11 @@ static const struct {
     {memory_wiped, "a released region's memory", "memory of life 0, not 1, reached (L2)"},
     {released_too_early, "released too early", "before its creator put it (L2)"},
     {released_twice, "released twice", "released twice (L2)"},
+    {page_that_is_shown, "a page that is shown", NULL},
+    {page_that_is_not_shown, "a page that is not shown", "explains (T1)"},
+    {no_slot_where_there_is_one, "no slot where there is one", "explains (T1)"},
+    {store_to_what_is_away, "a store to what is away", "stored to while it was away"},
+    {leaf_of_what_is_gone, "a leaf of what is gone", "is translated and shows nothing (T1)"},
 };
 
 struct trial {
