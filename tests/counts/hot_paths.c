@@ -530,5 +530,6 @@ int main(int argc, char **argv)
 	run_setup(&w, "setup-at-once", setup_at_once);
 	run_dirty(&w);
 	run_guest(&w);
+	run_mmu(&w);
 	return 0;
 }

@@ -27,7 +27,8 @@ struct world {
 	struct mslot_hint hint;
 	void *host; /* of run_dirty() */
 	struct mslot_dirty *dirty;
-	struct mslot_vcpu *vcpu; /* of run_guest() */
+	struct mslot_vcpu *vcpu; /* of run_guest() and run_mmu() */
+	struct mslot_root *root; /* of run_mmu() */
 	uint64_t gpa[LOOKUPS], hva[LOOKUPS], miss[LOOKUPS], inside[LOOKUPS];
 	struct mslot_key key[LOOKUPS];
 };
@@ -47,5 +48,6 @@ void run(const char *path, const char *variant, const char *kind, body_fn *body,
 
 void run_dirty(struct world *w);
 void run_guest(struct world *w);
+void run_mmu(struct world *w);
 
 #endif /* MSLOT_TESTS_HOT_PATHS_H */

@@ -244,3 +244,69 @@ void run_guest(struct world *w)
 		die("mslot_mmu_destroy", err);
 	logged_fini(w);
 }
+
+/* ---- Faults ------------------------------------------------------------------ */
+
+static uint64_t fault_pages(struct world *w, size_t n)
+{
+	struct mslot_fault fault = {.access = MSLOT_WRITE};
+	uint64_t done = 0;
+	size_t k;
+
+	for (k = 0; k < n; k++) {
+		fault.addr = k * PAGE;
+		done += mslot_fault(w->vcpu, w->root, &fault, NULL) == 0;
+	}
+	return done;
+}
+
+/* What the MMU listens to and has nothing to do for: the slot is split, and merged again. */
+static uint64_t split_and_merge(struct world *w, size_t n)
+{
+	const struct mslot_part part = {.id = 1, .gpa = LOGGED_BYTES / 2};
+	struct mslot_txn *txn;
+	size_t k;
+
+	for (k = 0; k < n; k++) {
+		txn = begin(w);
+		if (k % 2)
+			commit(txn, mslot_txn_merge(txn, (struct mslot_key){0, 0}, &part, 1));
+		else
+			commit(txn, mslot_txn_split(txn, (struct mslot_key){0, 0}, &part, 1));
+	}
+	return n;
+}
+
+/* Leaves of one page, wherever the host memory is. */
+void run_mmu(struct world *w)
+{
+	const struct mslot_mmu_options mmu_opt = {.max_leaf_level = 1};
+	const struct mslot_root_options opt = {.kind = MSLOT_ROOT_DIRECT};
+	const struct mslot_snapshot *snap;
+	struct mslot_mmu *mmu;
+	int err;
+
+	logged_init(w);
+	err = mslot_mmu_create(w->map, &mmu_opt, &mmu);
+	if (!err)
+		err = mslot_root_create(mmu, &opt, &w->root);
+	if (!err)
+		err = mslot_vcpu_create(w->map, NULL, &w->vcpu);
+	if (!err)
+		err = mslot_vcpu_enter(w->vcpu, &snap);
+	if (err)
+		die("vCPU", err);
+	run("fault-install", "scalar", "write", fault_pages, w, LOOKUPS);
+	run("fault-hit", "scalar", "read", fault_pages, w, LOOKUPS);
+	mslot_vcpu_leave(w->vcpu);
+	split_and_merge(w, 2);
+	run("commit-mmu", "scalar", "write", split_and_merge, w, 64);
+	err = mslot_vcpu_destroy(w->vcpu);
+	if (!err)
+		err = mslot_root_destroy(w->root);
+	if (!err)
+		err = mslot_mmu_destroy(mmu);
+	if (err)
+		die("mslot_mmu_destroy", err);
+	logged_fini(w);
+}

@@ -53,6 +53,7 @@ static void use_in_child(struct mmu_fixture *f, bool empty)
 	CHILD_CHECK(look_at(f, f->direct, 3, &t) == -ENOENT);
 	CHILD_CHECK(!mslot_vcpu_enter(f->vcpu, &f->snap));
 	CHILD_CHECK(!mslot_vcpu_hit(f->vcpu, PAGES(3), 1, MSLOT_READ));
+	CHILD_CHECK(!mslot_vcpu_hit(f->vcpu, PAGES(HUGE_LEAF + 3), 1, MSLOT_READ));
 	CHILD_CHECK(!mslot_fault(f->vcpu, f->direct, &fault, &t));
 	CHILD_CHECK(t.hva == BIG_HVA + PAGES(3) && t.level == 2);
 	mslot_vcpu_leave(f->vcpu);
