@@ -237,11 +237,12 @@ static double figure_of(const struct figures *f, const struct column *c)
 	return value;
 }
 
+/* Not the growth: the best of that would be a deletion after a time that was idle but noisy. */
 static double noticed(const struct figures *f)
 {
 	if (f->faults[DELETING] == 0 || f->faults[IDLE] == 0)
 		return INFINITY;
-	return f->p99[DELETING] / f->p99[IDLE];
+	return f->p99[DELETING];
 }
 
 /* The value is the best deletion's; the others are beside it where they have one. */

@@ -109,7 +109,7 @@ struct mslot_mmu_stats {
 	uint64_t table_bytes; /* of all tables */
 	uint64_t frame_bytes; /* heads of reverse maps; 0 with slot bitmaps */
 	uint64_t list_bytes;  /* lists of reverse maps; with slot bitmaps, numbers of slots
-				* and bits of those beyond 64 */
+			       * and bits of those beyond 64 */
 	uint64_t mapped;      /* leaves in reverse maps; 0 with slot bitmaps */
 	uint64_t longest;     /* the most leaves that one frame ever had */
 };
@@ -195,7 +195,8 @@ MSLOT_API int mslot_vcpu_root_set(struct mslot_vcpu *vcpu, struct mslot_root *ro
 /* A translation, as found or made. */
 struct mslot_translation {
 	uint64_t hva;       /* of the address asked for */
-	uint64_t len_bytes; /* from there on to the end of the leaf; writable: of the page */
+	uint64_t len_bytes; /* from there to the end of the leaf; of the page where a write is
+			     * allowed for this page only */
 	uint32_t level;     /* of the leaf: 1, 2, 3 */
 	uint32_t writable;  /* nonzero: may be written to, until the vCPU is asked to flush */
 };
@@ -212,12 +213,22 @@ struct mslot_translation {
 MSLOT_API int mslot_root_lookup(struct mslot_root *root, uint64_t addr,
 				struct mslot_translation *out);
 
+/*
+ * mslot_root_stamp() - how often mslot_zap_page() was called for a root.
+ *   root   the root
+ * Who walks the guest's own tables takes a stamp before, and gives it to mslot_fault(): what
+ * the guest has changed and told of since is not installed. Needed where several vCPUs share a
+ * shadow root. Returns the stamp; never 0. Context: any thread. Wait-free.
+ */
+MSLOT_API uint64_t mslot_root_stamp(const struct mslot_root *root);
+
 /* ---- Faults ------------------------------------------------------------- */
 
 struct mslot_fault {
 	uint64_t addr; /* in the root; need not be aligned */
 	/* The rest of what a shadow root needs to know; a direct root ignores it. */
 	struct mslot_walk walk;
+	uint64_t stamp; /* of mslot_root_stamp(), taken before the walk; 0: walk stays right */
 	enum mslot_access access;
 };
 
@@ -232,12 +243,11 @@ struct mslot_fault {
  * vCPU's, the vCPU's cache gets it too.
  * Returns 0, -ENOENT there is no slot (MMIO: true for the section's generation only), -EACCES
  *   the slot, or the guest's own table, is read-only; -EAGAIN a host invalidation of the page is
- *   under way: poll, or leave, and fault again; -ENOSPC the dirty ring is full, -ENOMEM, -EINVAL
- *   the vCPU is not inside its section, another map's root, or an address beyond the root's levels
- *   or a walk whose level is not 1 to 3.
- * Context: the vCPU's thread inside its section. Allocates before any lock is taken; takes the
- *   lock of one frame at a time.
- * Lifetime: out->hva is usable until the section ends.
+ *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again; -ENOSPC
+ * the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another map's root,
+ * or an address beyond the root's levels or a walk whose level is not 1 to 3. Context: the vCPU's
+ * thread inside its section. Allocates before any lock is taken; takes the lock of one frame at a
+ * time. Lifetime: out->hva is usable until the section ends.
  */
 MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
 			  const struct mslot_fault *fault, struct mslot_translation *out);
@@ -247,10 +257,11 @@ MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
  *   vcpu     the vCPU, inside its section
  *   root     the root; a shadow one needs its walk()
  *   range    addresses of the root
- *   access   as in mslot_fault(); writes mark nothing, and make writable what needs no mark
+ *   access   what for; writes mark nothing, and make writable what needs no mark
  * Pages without a slot, and read-only ones for writing, are passed over.
- * Returns the number of pages that are mapped now, or what else mslot_fault() or walk() returned
- *   if not even the first page could be looked at.
+ * Returns the number of pages that are mapped now, -EINVAL the vCPU is not inside its section,
+ *   another map's root, a shadow one without walk(), or a range that wraps; or what else
+ *   mslot_fault() or walk() returned if not even the first page could be looked at.
  * Context: as mslot_fault(). Stops early when the vCPU is asked to poll.
  */
 MSLOT_API int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *root,
@@ -285,7 +296,8 @@ MSLOT_API int64_t mslot_zap_gfn(struct mslot_mmu *mmu, uint32_t space, struct ms
  * mslot_zap_hva() - all roots forget a range of host memory, through whatever slots show it.
  *   mmu     the MMU
  *   range   host bytes
- * Returns, Context: as mslot_zap_gfn(), but for -EINVAL.
+ * Returns the number of leaves that went, -EDEADLK in a listener callback.
+ * Context: any thread, in or outside sections. Takes the writer mutex.
  */
 MSLOT_API int64_t mslot_zap_hva(struct mslot_mmu *mmu, struct mslot_range range);
 

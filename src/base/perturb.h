@@ -57,7 +57,7 @@ enum perturb_point {
 	PERTURB_FAULT_AGAIN,       /* something had changed, it begins anew */
 	PERTURB_LEAF_BUSY,         /* a leaf in its reverse map, its entry busy */
 	PERTURB_HEAD_LOCKED,       /* a range has a guard, its leaves not visited */
-	PERTURB_CHUNK_UNLINKED,    /* heads not to be found any more, not dead either */
+	PERTURB_CHUNK_DEAD,        /* all heads of a chunk are dead, it can still be found */
 	PERTURB_TABLE_UNLINKED,    /* a table unlinked, its grace period not asked for */
 	PERTURB_TABLE_TAKEN_APART, /* the grace period is over, its leaves are in reverse maps */
 	PERTURB_TABLE_EVICTED,     /* unlinked by the budget, not retired */

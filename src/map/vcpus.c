@@ -64,6 +64,11 @@ void map_ask_vcpus(struct mslot_map *map, uint32_t requests)
 	pthread_mutex_unlock(&map->vcpus_lock);
 }
 
+void map_ask_vcpus_forked(struct mslot_map *map, uint32_t requests)
+{
+	ask(map, requests);
+}
+
 static bool gate_closed(struct mslot_map *map)
 {
 	/* Relaxed: stored under vcpus_lock, which is held. */

@@ -27,19 +27,28 @@ static void report(const struct aging *aging, uint64_t hva, uint64_t bytes, unsi
 		aging->age->bitmap[page / 64] |= UINT64_C(1) << page % 64;
 }
 
+/* A leaf that shows several slots is visited for each; it counts with the first in the range. */
+static bool is_counted(const struct range_op *op, uint64_t gfn, uint64_t hva)
+{
+	const struct aging *aging = op->arg;
+	uint64_t from = u64_max(hva, aging->age->hva.start);
+	uint64_t first = gfn + ((from - hva) >> op->mmu->page_shift);
+
+	return first >= op->first && first < op->end;
+}
+
 static enum leaf_verdict age_visit(struct range_op *op, struct mmu_table *table, unsigned int i,
 				   uint64_t gfn)
 {
 	const struct aging *aging = op->arg;
-	uint64_t entry;
+	uint64_t entry = atomic_load_explicit(&table->entry[i], memory_order_relaxed);
 
-	(void)gfn;
+	if (!is_counted(op, gfn, entry_hva(entry)))
+		return LEAF_KEEP;
 	if (aging->forget)
 		/* Relaxed: they order nothing. */
 		entry =
 		    atomic_fetch_and_explicit(&table->entry[i], ~aging->bits, memory_order_relaxed);
-	else
-		entry = atomic_load_explicit(&table->entry[i], memory_order_relaxed);
 	if (!(entry & aging->bits))
 		return LEAF_KEEP;
 	op->n++;

@@ -34,6 +34,7 @@ struct fault {
 	uint64_t page; /* in the root */
 	uint64_t gfn;
 	unsigned int guest_level;
+	uint64_t stamp;
 	bool write, guest_readonly, shadow;
 
 	/* 1: what the snapshot says. */
@@ -166,17 +167,6 @@ static int check_invalidation(struct fault *f, unsigned int level)
 
 /* ---- 2: walk ---------------------------------------------------------------- */
 
-/* An entry, once it is made. */
-static uint64_t load_entry(const struct mmu_table *table, unsigned int i)
-{
-	uint64_t entry;
-
-	/* seq_cst: pairs with table_link(), and with the zapper of slot bitmaps. */
-	while ((entry = atomic_load_explicit(&table->entry[i], memory_order_seq_cst)) & ENTRY_BUSY)
-		sched_yield();
-	return entry;
-}
-
 /* Put an empty table where nothing is. Returns 0, TRY_AGAIN or -ENOMEM. */
 static int make_below(struct fault *f, struct mmu_table *table, unsigned int i)
 {
@@ -215,7 +205,7 @@ static int walk_down(struct fault *f)
 	for (;;) {
 		f->table = table;
 		f->i = table_index(table->level, f->page);
-		f->entry = load_entry(table, f->i);
+		f->entry = table_entry(table, f->i);
 		below = entry_table(f->entry);
 		if (entry_is_leaf(f->entry) ||
 		    (table->level <= f->level && (!below || collapsible(below))))
@@ -278,6 +268,13 @@ static bool claim_slot(const struct fault *f)
 	       slots_index(f->mmu, slot_name_of(f->slot)) == f->index;
 }
 
+/* Has the guest changed its tables since they were walked, and told us? */
+static bool stamp_is_old(const struct fault *f)
+{
+	/* seq_cst: pairs with mslot_zap_page(). */
+	return f->stamp && f->stamp != atomic_load_explicit(&f->root->stamp, memory_order_seq_cst);
+}
+
 /* Guard held. Returns 0, TRY_AGAIN or -EAGAIN. */
 static int install_guarded(struct fault *f, struct guard *guard)
 {
@@ -294,10 +291,15 @@ static int install_guarded(struct fault *f, struct guard *guard)
 	if (guard->head && rmap_needs_list(guard->value) && !f->spare)
 		return TRY_AGAIN;
 	leaf = frame_hva(f->slot, gfn) | leaf_bits(f);
-	/* Acquire, release: whose table this was. */
+	/* seq_cst: the entry before the look at the stamp. Pairs with mslot_zap_page(). */
 	if (!atomic_compare_exchange_strong_explicit(&table->entry[f->i], &f->entry, ENTRY_BUSY,
-						     memory_order_acq_rel, memory_order_relaxed))
+						     memory_order_seq_cst, memory_order_relaxed))
 		return TRY_AGAIN;
+	if (stamp_is_old(f)) {
+		/* Release: whose table it was. */
+		atomic_store_explicit(&table->entry[f->i], f->entry, memory_order_release);
+		return -EAGAIN;
+	}
 	if (f->shadow)
 		atomic_store_explicit(&table->gfn[f->i], gfn, memory_order_relaxed);
 	if (guard->head)
@@ -362,7 +364,7 @@ static bool may_upgrade(const struct fault *f, uint64_t entry)
 	       slot_covers(f->slot, leaf_gfn(f, level), level_pages(level)) && still_true(f, level);
 }
 
-/* Guard held: note the access in the leaf. Returns 0 or TRY_AGAIN. */
+/* Guard held: note the access in the leaf. Returns 0, TRY_AGAIN or -EAGAIN. */
 static int use_guarded(struct fault *f)
 {
 	_Atomic uint64_t *at = &f->table->entry[f->i];
@@ -371,6 +373,8 @@ static int use_guarded(struct fault *f)
 	if (!entry_is_leaf(entry) || !leaf_agrees(f, entry) ||
 	    (f->shadow && table_gfn(f->table, f->i) != leaf_gfn(f, f->table->level)))
 		return TRY_AGAIN;
+	if (stamp_is_old(f))
+		return -EAGAIN;
 	do {
 		next = entry | ENTRY_ACCESSED;
 		if (f->guest_readonly)
@@ -399,6 +403,15 @@ static bool use_as_is(struct fault *f)
 	return true;
 }
 
+/* Is the leaf of our frame, and large? Then a commit that remaps some of it has to split it. */
+static bool is_remapped(const struct fault *f)
+{
+	unsigned int level = f->table->level;
+
+	return level > 1 && (!f->shadow || (level <= f->guest_level &&
+					    table_gfn(f->table, f->i) == leaf_gfn(f, level)));
+}
+
 static int use_leaf(struct fault *f)
 {
 	struct mslot_mmu *mmu = f->mmu;
@@ -407,9 +420,14 @@ static int use_leaf(struct fault *f)
 	int err = TRY_AGAIN;
 
 	if (!leaf_agrees(f, f->entry)) {
-		/* Of another frame, about to be zapped, or newer than what we resolved. */
-		if (rcu_load(&mmu->map->snapshot) == f->snap)
+		/*
+		 * Newer than what we resolved; or about to be zapped: of a large one only a part
+		 * may be (T2). Otherwise the guest's tables have changed.
+		 */
+		if (rcu_load(&mmu->map->snapshot) == f->snap && !is_remapped(f))
 			leaf_take(f->table, f->i);
+		else
+			sched_yield();
 		return TRY_AGAIN;
 	}
 	if (use_as_is(f))
@@ -423,7 +441,8 @@ static int use_leaf(struct fault *f)
 		guard_unlock(&guard);
 	}
 	/* The same host page by way of another frame: the guest's tables have changed. */
-	if (err && f->shadow && table_gfn(f->table, f->i) != leaf_gfn(f, f->table->level))
+	if (err == TRY_AGAIN && f->shadow &&
+	    table_gfn(f->table, f->i) != leaf_gfn(f, f->table->level))
 		leaf_take(f->table, f->i);
 	return err;
 }
@@ -508,6 +527,7 @@ static int fault_init(struct fault *f, struct mslot_vcpu *vcpu, struct mslot_roo
 		return 0;
 	if (fault->walk.level < 1 || fault->walk.level > LEAF_LEVELS)
 		return -EINVAL;
+	f->stamp = fault->stamp;
 	f->gfn = fault->walk.gpa >> mmu->page_shift;
 	f->guest_level = fault->walk.level;
 	f->guest_readonly = fault->walk.guest_readonly != 0;

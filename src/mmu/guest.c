@@ -49,23 +49,40 @@ static int walk(struct mslot_vcpu *vcpu, struct mslot_fault *fault)
 	return opt->walk(opt->ctx, vcpu, fault->addr, fault->access, &fault->walk);
 }
 
+/*
+ * Walk and fault; anew when the guest has changed its tables meanwhile, and told of it. *walked:
+ * the error is the fault's.
+ */
+static int fault_in(struct mslot_vcpu *vcpu, struct mslot_fault *fault,
+		    struct mslot_translation *found, bool *walked)
+{
+	int err;
+
+	do {
+		fault->stamp = mslot_root_stamp(vcpu->root);
+		err = walk(vcpu, fault);
+		*walked = !err;
+		if (!err)
+			err = mslot_fault(vcpu, vcpu->root, fault, found);
+	} while (err == -EAGAIN && fault->stamp != mslot_root_stamp(vcpu->root));
+	return err;
+}
+
 /* The cache does not have it. */
 static int miss(struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access, uint8_t **host)
 {
 	struct mslot_fault fault = {.addr = addr, .access = access};
 	uint64_t serial = vcpu->snap->serial, gpa;
 	struct mslot_translation found;
+	bool walked;
 	int err;
 
 	if (tlb_find_hole(&vcpu->head, addr, access, serial, &gpa))
 		return no_slot(vcpu, addr, gpa, access);
-	err = walk(vcpu, &fault);
-	/* It may have made accesses of its own. */
+	err = fault_in(vcpu, &fault, &found, &walked);
+	/* walk() may have made accesses of its own. */
 	vcpu->mmio.known = false;
-	if (err)
-		return err;
-	err = mslot_fault(vcpu, vcpu->root, &fault, &found);
-	if (err == -ENOENT) {
+	if (err == -ENOENT && walked) {
 		tlb_fill_hole(&vcpu->head, addr, fault.walk.gpa, access, serial);
 		return no_slot(vcpu, addr, fault.walk.gpa, access);
 	}

@@ -113,7 +113,7 @@ static void mmu_forked(struct map_fork_hook *hook)
 		if (top)
 			free_tables(top);
 	}
-	map_ask_vcpus(mmu->map, VCPU_FLUSH);
+	map_ask_vcpus_forked(mmu->map, VCPU_FLUSH);
 }
 
 /* ---- Create and destroy ---------------------------------------------------------- */

@@ -29,6 +29,7 @@
 #define MSLOT_MMU_MMU_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -121,6 +122,18 @@ static inline unsigned int table_index(unsigned int level, uint64_t page)
 	return (unsigned int)(page >> (TABLE_BITS * (level - 1))) & (TABLE_ENTRIES - 1);
 }
 
+/* An entry, once it is made. */
+static inline uint64_t table_entry(const struct mmu_table *table, unsigned int i)
+{
+	uint64_t entry;
+
+	/* seq_cst: pairs with table_link(), with install_guarded(), and with the zapper of slot
+	 * bitmaps. */
+	while ((entry = atomic_load_explicit(&table->entry[i], memory_order_seq_cst)) & ENTRY_BUSY)
+		sched_yield();
+	return entry;
+}
+
 /* A table of a level, for page numbers from `first` on. NULL without memory. */
 struct mmu_table *table_create(struct mslot_mmu *mmu, uint32_t space, bool shadow,
 			       unsigned int level, uint64_t first);
@@ -143,6 +156,7 @@ struct mslot_root {
 	unsigned int levels;
 	_Atomic(struct mmu_table *) top; /* NULL, or of an older generation: nothing is mapped */
 	_Atomic uint32_t vcpus;          /* whose root it is */
+	_Atomic uint64_t stamp;          /* calls of mslot_zap_page(), and one */
 };
 
 /* The page number of an address in a root. Returns 0 or -EINVAL. */

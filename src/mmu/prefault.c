@@ -15,13 +15,17 @@ static int fault_in(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t a
 	struct mslot_fault fault = {.addr = addr, .access = access};
 	struct mslot_translation leaf;
 	unsigned int shift = root->mmu->page_shift;
-	int err = 0;
+	int err;
 
 	*npages = 1;
-	if (root->opt.kind == MSLOT_ROOT_SHADOW)
-		err = root->opt.walk(root->opt.ctx, vcpu, addr, access, &fault.walk);
-	if (!err)
-		err = fault_page(vcpu, root, &fault, false, &leaf);
+	do {
+		err = 0;
+		fault.stamp = mslot_root_stamp(root);
+		if (root->opt.kind == MSLOT_ROOT_SHADOW)
+			err = root->opt.walk(root->opt.ctx, vcpu, addr, access, &fault.walk);
+		if (!err)
+			err = fault_page(vcpu, root, &fault, false, &leaf);
+	} while (err == -EAGAIN && fault.stamp != mslot_root_stamp(root));
 	if (err == -ENOENT || err == -EACCES)
 		return 0;
 	if (err)

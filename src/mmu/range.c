@@ -79,7 +79,11 @@ static bool chunk_dies(const struct range_op *op, uint64_t number)
 	return !mslot_iter_next(&iter);
 }
 
-/* Chunks whose last slot is gone: unlinked, then emptied and dead, head by head, then freed. */
+/*
+ * Chunks whose last slot is gone: each head emptied and dead, then the chunk not to be found, then
+ * freed. Dead first: who finds a leaf finds its head, too. A fault that finds a dead head begins
+ * anew, and finds no slot; when there is one again, the chunk is unlinked.
+ */
 static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t number)
 {
 	struct range_op all = *op;
@@ -87,11 +91,11 @@ static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t n
 
 	all.first = number & ~(uint64_t)(FRAME_FANOUT - 1);
 	all.end = all.first + FRAME_FANOUT;
-	frames_unlink(&op->mmu->frames[op->space], number);
-	PERTURB(CHUNK_UNLINKED);
 	for (i = 0; i < FRAME_FANOUT; i++)
 		visit_head(&all, &chunk->head[i], true);
 	op->n = all.n;
+	PERTURB(CHUNK_DEAD);
+	frames_unlink(&op->mmu->frames[op->space], number);
 	frames_drop(op->mmu->map, chunk);
 }
 

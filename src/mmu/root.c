@@ -86,6 +86,7 @@ int mslot_root_create(struct mslot_mmu *mmu, const struct mslot_root_options *op
 	root->mmu = mmu;
 	root->opt = *opt;
 	root->levels = opt->levels ? opt->levels : DEFAULT_LEVELS;
+	atomic_init(&root->stamp, 1);
 	pthread_mutex_lock(&mmu->roots_lock);
 	root->next = mmu->roots;
 	if (root->next)
@@ -122,6 +123,12 @@ int mslot_root_destroy(struct mslot_root *root)
 		table_retire(top);
 	mem_free(root);
 	return 0;
+}
+
+uint64_t mslot_root_stamp(const struct mslot_root *root)
+{
+	/* Acquire: before the walk of the guest's tables. Pairs with mslot_zap_page(). */
+	return atomic_load_explicit(&root->stamp, memory_order_acquire);
 }
 
 static void root_put(struct mslot_root *root)

@@ -102,7 +102,7 @@ bool split_leaf(struct mmu_table *table, unsigned int i, uint64_t first, uint64_
 	}
 	evict_push(mmu, below);
 	count_add(&mmu->counters, COUNT_TABLES, 1);
-	/* Release: the table. Pairs with load_entry() in fault.c. */
+	/* Release: the table. Pairs with table_entry(). */
 	old = atomic_exchange_explicit(&table->entry[i], (uint64_t)(uintptr_t)below | ENTRY_TABLE,
 				       memory_order_acq_rel);
 	note_late(below, old & ~leaf & (ENTRY_ACCESSED | ENTRY_DIRTY));

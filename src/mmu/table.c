@@ -64,7 +64,7 @@ bool table_link(struct mmu_table *parent, unsigned int i, uint64_t seen, struct 
 	table->index = (uint16_t)i;
 	/* First: whoever retires it takes it off the queue. */
 	evict_push(parent->mmu, table);
-	/* seq_cst: the link before the recheck of the fault. Pairs with walk_table(). */
+	/* seq_cst: the link before the recheck of the fault. Pairs with visit_table(). */
 	if (!atomic_compare_exchange_strong_explicit(&parent->entry[i], &seen, link,
 						     memory_order_seq_cst, memory_order_seq_cst)) {
 		evict_remove(table);
@@ -84,6 +84,8 @@ static void take_apart(struct mslot_map *map, struct map_deferred *deferred)
 
 	(void)map;
 	PERTURB(TABLE_TAKEN_APART);
+	/* Nobody has it by now, but maybe a thread that a fork has left behind. */
+	atomic_store_explicit(&table->locked, false, memory_order_relaxed);
 	for (i = 0; i < TABLE_ENTRIES; i++) {
 		if (leaf_take(table, i))
 			continue;

@@ -19,12 +19,17 @@ int mslot_zap_page(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t ad
 
 	if (root_page(root, addr, &page))
 		return 0;
+	/*
+	 * seq_cst, as the loads below: either we find what a fault makes of an older walk, or it
+	 * finds the new stamp. Pairs with stamp_is_old().
+	 */
+	atomic_fetch_add_explicit(&root->stamp, 1, memory_order_seq_cst);
 	/* Tables may be retired meanwhile. */
 	rcu_enter();
 	for (table = root_top(root); table; table = below) {
 		level = table->level;
 		i = table_index(level, page);
-		entry = atomic_load_explicit(&table->entry[i], memory_order_acquire);
+		entry = table_entry(table, i);
 		below = entry_table(entry);
 		if (entry_is_leaf(entry))
 			n = leaf_take(table, i);

@@ -63,6 +63,7 @@ struct world {
 	struct mslot_txn *txn;
 	const struct mslot_snapshot *snap;
 	void *result;
+	bool late; /* there is a listener that is asked after the watchers, and may veto */
 };
 
 struct op {
@@ -88,6 +89,10 @@ struct quiet {
 
 extern const struct quiet quiets[];
 extern const size_t nquiets;
+
+/* Around statements that must not even ask for memory. */
+void quiet_begin(void);
+void quiet_end(void);
 
 /* What the tables say of the functions of the headers in a directory; prints what is wrong. */
 bool names_complete(const char *dir);

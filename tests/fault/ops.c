@@ -5,6 +5,7 @@
 #include "edit_by_verb.h"
 #include "fault.h"
 #include "ops_dirty.h"
+#include "ops_mmu.h"
 #include "ops_guest.h"
 
 #include <errno.h>
@@ -630,6 +631,25 @@ const struct op ops[] = {
     GUEST("write", mslot_vcpu_write, GUEST_WRITE),
     GUEST("cmpxchg", mslot_vcpu_cmpxchg, GUEST_CMPXCHG),
     GUEST("rmw", mslot_vcpu_rmw, GUEST_RMW),
+    {"mmu_create", "mslot_mmu_create", NULL, run_mmu_create, finish_mmu_create, 0, false, true, 0},
+    {"mmu_create, bitmaps", "mslot_mmu_create", NULL, run_mmu_create, finish_mmu_create,
+     MMU_BITMAPS, false, true, 0},
+    {"root_create", "mslot_root_create", prepare_mmu, run_root_create, finish_root_create, 0, false,
+     true, 0},
+    {"fault", "mslot_fault", prepare_fault, run_fault, finish_fault, 0, false, true, 0},
+    {"fault, a second leaf", "mslot_fault", prepare_fault, run_fault, finish_fault, MMU_SECOND,
+     false, true, 0},
+    {"fault, bitmaps", "mslot_fault", prepare_fault, run_fault, finish_fault,
+     MMU_BITMAPS | MMU_SECOND, false, true, 0},
+    {"prefault", "mslot_prefault", prepare_fault, run_prefault, finish_fault, 0, false, true, 0},
+    {"prefault, bitmaps", "mslot_prefault", prepare_fault, run_prefault, finish_fault, MMU_BITMAPS,
+     false, true, 0},
+    {"commit: an MMU listens", "mslot_txn_commit", prepare_mmu_commit, run_mmu_commit,
+     finish_mmu_commit, 0, true, true, 0},
+    {"commit: an MMU with lists listens", "mslot_txn_commit", prepare_mmu_commit, run_mmu_commit,
+     finish_mmu_commit, MMU_SECOND, true, true, 0},
+    {"commit: an MMU with bitmaps listens", "mslot_txn_commit", prepare_mmu_commit, run_mmu_commit,
+     finish_mmu_commit, MMU_BITMAPS, true, true, 0},
 };
 
 const size_t nops = sizeof(ops) / sizeof(*ops);

@@ -4,6 +4,7 @@
  * must not even ask for some.
  */
 #include "fault.h"
+#include "ops_mmu.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,13 +17,13 @@
 
 static _Alignas(4096) unsigned char host[HOST_PAGES * 4096];
 
-static void sealed(void)
+void quiet_begin(void)
 {
 	alloc_count_nodes(true);
 	alloc_fail_at(1, 1);
 }
 
-static void unsealed(void)
+void quiet_end(void)
 {
 	const uint64_t attempts = alloc_attempts();
 
@@ -33,9 +34,9 @@ static void unsealed(void)
 
 #define SEALED(statement)                                                                          \
 	do {                                                                                       \
-		sealed();                                                                          \
+		quiet_begin();                                                                     \
 		statement;                                                                         \
-		unsealed();                                                                        \
+		quiet_end();                                                                       \
 	} while (0)
 
 /* ---- Maps and regions --------------------------------------------------- */
@@ -166,7 +167,7 @@ static void look(struct world *w)
 	struct mslot_slot_info info;
 	const struct mslot_slot *slot;
 
-	sealed();
+	quiet_begin();
 	slot = mslot_find(snap, 0, 0);
 	CHECK(slot && slot == mslot_find_id(snap, (struct mslot_key){0, 0}), "no slot");
 	mslot_slot_info_get(slot, &info);
@@ -178,7 +179,7 @@ static void look(struct world *w)
 	CHECK(mslot_snapshot_generation(snap) > 0, "no commit");
 	CHECK(mslot_snapshot_nslots(snap, 0) == w->shape->nslots, "another number of slots");
 	CHECK(mslot_snapshot_npages(snap) > 0, "no pages");
-	unsealed();
+	quiet_end();
 	mslot_leave(snap);
 }
 
@@ -200,14 +201,14 @@ static void iterate(struct world *w)
 	struct iovec seg;
 	unsigned int lines = 0;
 
-	sealed();
+	quiet_begin();
 	mslot_iter_gpa(&iter, snap, 0, all);
 	CHECK(mslot_iter_next(&iter), "no slot by gpa");
 	mslot_iter_hva(&iter, snap, all);
 	CHECK(mslot_iter_next(&iter), "no slot by hva");
 	CHECK(mslot_translate(snap, &span, &seg, 1) == 1, "no translation");
 	CHECK(!mslot_dump(snap, count_lines, &lines) && lines > 2, "%u lines", lines);
-	unsealed();
+	quiet_end();
 	mslot_leave(snap);
 }
 
@@ -217,14 +218,14 @@ static void vcpu_sections(struct world *w)
 	struct mslot_vcpu *vcpu;
 
 	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
-	sealed();
+	quiet_begin();
 	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
 	CHECK(mslot_vcpu_find(vcpu, 0, 0) == mslot_find(snap, 0, 0), "another slot");
 	CHECK_OK(mslot_vcpu_poll(vcpu, &snap));
 	CHECK(mslot_vcpu_pending(vcpu) == 0, "asked by nobody");
 	mslot_vcpu_leave(vcpu);
 	CHECK_OK(mslot_vcpu_destroy(vcpu));
-	unsealed();
+	quiet_end();
 }
 
 /* What the cache has, and what it knows not to be there. */
@@ -244,12 +245,12 @@ static void guest_hits(struct world *w)
 	CHECK_OK(mslot_vcpu_root_set(vcpu, root));
 	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
 	CHECK(mslot_vcpu_load64(vcpu, HOST_GPA, &val) == -ENOENT, "a slot");
-	sealed();
+	quiet_begin();
 	CHECK(mslot_vcpu_hit(vcpu, HOST_GPA, 8, MSLOT_READ) == NULL, "a hit");
 	CHECK(mslot_vcpu_load64(vcpu, HOST_GPA + 8, &val) == -ENOENT, "a slot");
 	CHECK_OK(mslot_vcpu_mmio(vcpu, &mmio));
 	CHECK(mmio.gpa == HOST_GPA + 8, "another address");
-	unsealed();
+	quiet_end();
 	mslot_vcpu_leave(vcpu);
 	CHECK_OK(mslot_vcpu_destroy(vcpu));
 	CHECK_OK(mslot_root_destroy(root));
@@ -341,14 +342,14 @@ static void dirty_pages(struct world *w)
 	mslot_leave(w->snap);
 	w->nevents = 0;
 	CHECK_OK(mslot_dirty_get(dirty, &batch));
-	sealed();
+	quiet_begin();
 	CHECK(mslot_dirty_next(batch, &run) == 1 && mslot_dirty_next(batch, &run) == 0, "not one");
 	mslot_dirty_rewind(batch);
 	CHECK(mslot_dirty_pages(batch) == 1, "not one page");
 	CHECK(mslot_dirty_bitmap(batch, key, &word, sizeof(word)) == 1 && word == 1, "not one bit");
 	CHECK(mslot_dirty_snapshot(batch) != NULL, "no snapshot");
 	mslot_dirty_nack(batch);
-	unsealed();
+	quiet_end();
 	CHECK_OK(mslot_dirty_get(dirty, &batch));
 	SEALED(mslot_dirty_ack(batch));
 	CHECK_OK(mslot_dirty_destroy(dirty));
@@ -371,7 +372,7 @@ static void rings(struct world *w)
 	CHECK_OK(mslot_txn_commit(txn, NULL, NULL));
 	w->nevents = 0;
 	CHECK_OK(mslot_vcpu_create(w->map, NULL, &vcpu));
-	sealed();
+	quiet_begin();
 	CHECK_OK(mslot_vcpu_enter(vcpu, &snap));
 	mslot_mark_dirty(snap, at, 1);
 	mslot_vcpu_leave(vcpu);
@@ -383,7 +384,7 @@ static void rings(struct world *w)
 	mslot_mark_dirty(snap, next, 1);
 	mslot_vcpu_leave(vcpu);
 	CHECK_OK(mslot_vcpu_destroy(vcpu));
-	unsealed();
+	quiet_end();
 }
 
 static void final_harvest(struct world *w)
@@ -397,13 +398,13 @@ static void final_harvest(struct world *w)
 	CHECK_OK(mslot_txn_delete(txn, (struct mslot_key){0, 0}));
 	CHECK_OK(mslot_txn_commit(txn, &opt, NULL));
 	w->nevents = 0;
-	sealed();
+	quiet_begin();
 	CHECK(mslot_final_count(final) == 0, "a slot that was not logged");
 	err = mslot_final_wait(final, w->shape->held ? 0 : -1);
 	CHECK((err == 0) == !w->shape->held, "returned %d", err);
 	CHECK(mslot_final_get(final, 0, NULL, NULL, NULL, 0) == -EINVAL, "a range");
 	mslot_final_destroy(final);
-	unsealed();
+	quiet_end();
 }
 
 const struct quiet quiets[] = {
@@ -435,6 +436,11 @@ const struct quiet quiets[] = {
      "mslot_dirty_snapshot mslot_dirty_ack mslot_dirty_nack",
      dirty_pages},
     {"mslot_vcpu_ring mslot_vcpu_collect mslot_ring_reset mslot_kvm_reset_dirty_rings", rings},
+    {"mslot_mmu_destroy mslot_mmu_limit_set mslot_mmu_stats_get mslot_check_mmu mslot_root_destroy "
+     "mslot_vcpu_root_set mslot_root_lookup mslot_zap_page mslot_zap_gfn mslot_zap_hva "
+     "mslot_zap_all mslot_mmu_sync mslot_invalidate_begin mslot_invalidate_end mslot_age "
+     "mslot_test_age mslot_write_protect",
+     quiet_mmu},
     {"mslot_final_wait mslot_final_count mslot_final_get mslot_final_destroy", final_harvest},
 };
 
