@@ -6,7 +6,8 @@
  * A thread zaps and faults its pages in turn, without a pause, and notes by the wall clock what
  * each fault took (section and clock included). It does so for a while, then the other slot is
  * deleted, and then goes on until the memory of its tables is back or TOO_LONG_NS are over. Of some
- * deletions the one counts that it noticed least: others say what else the machine did.
+ * deletions the one counts beside which the 99th percentile was lowest: others say what else the
+ * machine did.
  */
 #include "cases.h"
 #include "mmu.h"
@@ -54,7 +55,7 @@ struct stall {
 	struct group_turn *t; /* who is measured */
 	const uint64_t *addr; /* of the other slot's pages */
 	_Atomic unsigned int phase;
-	_Atomic bool failed;
+	_Atomic bool begun, failed;
 	struct latencies seen[PHASES];
 };
 
@@ -115,6 +116,7 @@ static void *keep_faulting(void *arg)
 		ns = clock_wall_ns() - begin;
 		if (ret < 0 || sum != mmu_sum(&s->p.shape, &one))
 			atomic_store(&s->failed, true);
+		atomic_store(&s->begun, true);
 		note(&s->seen[phase_of(phase, atomic_load(&s->phase))], ns);
 	}
 	return NULL;
@@ -143,6 +145,8 @@ static int go_through(struct stall *s, bool quick, struct figures *f)
 	uint64_t begin;
 	int ret;
 
+	while (!atomic_load(&s->begun))
+		wait_ns(1000000);
 	wait_ns(quick ? IDLE_NS / 10 : IDLE_NS);
 	atomic_store(&s->phase, DELETING);
 	begin = clock_wall_ns();
@@ -164,6 +168,7 @@ static enum bench_outcome delete_once(struct stall *s, bool quick, struct figure
 
 	memset(s->seen, 0, sizeof(s->seen));
 	atomic_store(&s->phase, IDLE);
+	atomic_store(&s->begun, false);
 	atomic_store(&s->failed, false);
 	ret = pthread_create(&thread, NULL, keep_faulting, s);
 	if (ret != 0)
