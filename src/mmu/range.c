@@ -79,7 +79,11 @@ static bool chunk_dies(const struct range_op *op, uint64_t number)
 	return !mslot_iter_next(&iter);
 }
 
-/* Chunks whose last slot is gone: unlinked, then emptied and dead, head by head, then freed. */
+/*
+ * Chunks whose last slot is gone: emptied and dead, head by head, then unlinked, then freed. While
+ * one of its leaves is there its head can be found, so that mslot_zap_page() takes it out under
+ * this head and no other (M1).
+ */
 static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t number)
 {
 	struct range_op all = *op;
@@ -87,10 +91,10 @@ static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t n
 
 	all.first = number & ~(uint64_t)(FRAME_FANOUT - 1);
 	all.end = all.first + FRAME_FANOUT;
-	frames_unlink(&op->mmu->frames[op->space], number);
-	PERTURB(CHUNK_UNLINKED);
+	PERTURB(CHUNK_DIES);
 	for (i = 0; i < FRAME_FANOUT; i++)
 		visit_head(&all, &chunk->head[i], true);
+	frames_unlink(&op->mmu->frames[op->space], number);
 	op->n = all.n;
 	frames_drop(op->mmu->map, chunk);
 }

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_mmu_race.c - software MMUs where two meet: a thread is parked in a window, and another one
+ * does what must not harm there.
+ */
+#include "mmu_fixture.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "base/perturb.h"
+#include "mmu/mmu.h"
+
+/* A thread that stops at points of its own, each once, in this order. */
+struct parked {
+	enum perturb_point at[4]; /* PERTURB_POINTS: none any more */
+	unsigned int next;
+	sem_t here, go_on;
+	pthread_t thread;
+	struct mmu_fixture *f;
+	int err;
+};
+
+static _Thread_local struct parked *self;
+
+static void park(enum perturb_point point)
+{
+	if (!self || point != self->at[self->next])
+		return;
+	self->next++;
+	sem_post(&self->here);
+	sem_wait(&self->go_on);
+}
+
+static void parked_start(struct parked *p, struct mmu_fixture *f, void *(*run)(void *))
+{
+	p->f = f;
+	assert_int_equal(sem_init(&p->here, 0, 0), 0);
+	assert_int_equal(sem_init(&p->go_on, 0, 0), 0);
+	assert_int_equal(pthread_create(&p->thread, NULL, run, p), 0);
+}
+
+static void parked_join(struct parked *p)
+{
+	assert_int_equal(pthread_join(p->thread, NULL), 0);
+	sem_destroy(&p->here);
+	sem_destroy(&p->go_on);
+}
+
+static void setup_parks(struct mmu_fixture *f)
+{
+	mmu_setup(f, 1);
+	atomic_store(&perturb_hook, park);
+}
+
+static void teardown_parks(struct mmu_fixture *f)
+{
+	atomic_store(&perturb_hook, NULL);
+	mmu_teardown(f);
+}
+
+static void *drop_first(void *arg)
+{
+	self = arg;
+	drop_slot(self->f->map, 1);
+	self = NULL;
+	return NULL;
+}
+
+/* ---- A chunk that dies ----------------------------------------------------------- */
+
+#define OTHER_GFN (8 * LARGE)
+
+/*
+ * A page is zapped, and means another frame, while the chunk of its old frame dies: the new leaf
+ * is none of that chunk's, and goes on being in its reverse map.
+ */
+static void a_page_changes_while_its_chunk_dies(void **state)
+{
+	struct parked killer = {.at = {PERTURB_CHUNK_DIES, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	if (mmu_form == MSLOT_MMU_SLOT_BITMAPS)
+		return;
+	setup_parks(&f);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	put_slot(f.map, def_of(2, OTHER_GFN, 8, f.region, 64));
+	mmu_enter(&f);
+	assert_int_equal(shadow_at(&f, 5, 3, 1, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	parked_start(&killer, &f, drop_first);
+	sem_wait(&killer.here);
+	mmu_enter(&f);
+	/* As a fault that has not seen the commit would. */
+	assert_non_null(frames_make(&f.mmu->frames[0], 3, 1));
+	assert_int_equal(mslot_zap_page(f.vcpu, f.shadow, PAGES(5)), 1);
+	/* The guest's table has changed. */
+	assert_int_equal(shadow_at(&f, 5, OTHER_GFN, 1, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	sem_post(&killer.go_on);
+	parked_join(&killer);
+	assert_int_equal(found_at(&f, f.shadow, 5), BIG_HVA + PAGES(64));
+	teardown_parks(&f);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
+	};
+
+	return MMU_RUN_BOTH_FORMS(tests);
+}
