@@ -105,10 +105,61 @@ static void a_page_changes_while_its_chunk_dies(void **state)
 	teardown_parks(&f);
 }
 
+/* ---- A name that comes back -------------------------------------------------------- */
+
+static void *fault_first(void *arg)
+{
+	self = arg;
+	mmu_enter(self->f);
+	self->err = shadow_at(self->f, 5, 3, 1, MSLOT_READ, NULL);
+	mmu_leave(self->f);
+	self = NULL;
+	return NULL;
+}
+
+/*
+ * A fault claims its slot for its table; a commit that deletes the slot forgets the claim, and
+ * another one creates the slot as it was: the fault may not rely on what was forgotten.
+ */
+static void a_claim_is_forgotten(void **state)
+{
+	struct parked late = {.at = {PERTURB_FAULT_WALKED, PERTURB_SLOT_CLAIMED, PERTURB_POINTS}};
+	struct parked commit = {
+	    .at = {PERTURB_POINTER_PUBLISHED, PERTURB_HEAD_LOCKED, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	if (mmu_form == MSLOT_MMU_REVERSE_MAPS)
+		return;
+	setup_parks(&f);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	fault_range(&f, 0, 8, MSLOT_READ);
+	parked_start(&late, &f, fault_first);
+	sem_wait(&late.here);
+	/* The commit has passed the shadow root, the newer one, and is at the direct one. */
+	parked_start(&commit, &f, drop_first);
+	sem_wait(&commit.here);
+	sem_post(&commit.go_on);
+	sem_wait(&commit.here);
+	sem_post(&late.go_on);
+	sem_wait(&late.here);
+	sem_post(&commit.go_on);
+	parked_join(&commit);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	sem_post(&late.go_on);
+	parked_join(&late);
+	assert_int_equal(late.err, 0);
+	mmu_assert_right(&f);
+	drop_slot(f.map, 1);
+	assert_int_equal(found_at(&f, f.shadow, 5), 0);
+	teardown_parks(&f);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
+	    cmocka_unit_test(a_claim_is_forgotten),
 	};
 
 	return MMU_RUN_BOTH_FORMS(tests);
