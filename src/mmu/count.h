@@ -59,6 +59,15 @@ static inline void count_sub(struct mmu_counters *counters, enum mmu_count what,
 	count_add(counters, what, 0 - n);
 }
 
+/* Nobody else counts. */
+static inline void count_reset(struct mmu_counters *counters, enum mmu_count what)
+{
+	unsigned int i;
+
+	for (i = 0; i < COUNT_STRIPES; i++)
+		atomic_store_explicit(&counters->stripe[i].n[what], 0, memory_order_relaxed);
+}
+
 static inline uint64_t count_get(const struct mmu_counters *counters, enum mmu_count what)
 {
 	uint64_t sum = 0;

@@ -62,8 +62,6 @@ static void free_tables(struct mmu_table *table)
 		if (below)
 			free_tables(below);
 	}
-	if (table->parent)
-		count_sub(&table->mmu->counters, COUNT_TABLES, 1);
 	table_free(table);
 }
 
@@ -82,8 +80,9 @@ static void free_frames(struct mslot_mmu *mmu)
 				for (i = 0; i < FRAME_FANOUT; i++) {
 					value = atomic_load_explicit(&node->head[i],
 								     memory_order_relaxed);
-					count_sub(&mmu->counters, COUNT_MAPPED, rmap_count(value));
-					rmap_free(mmu, value);
+					/* Of a dead thread's: its lists may be freed already. */
+					if (!(value & HEAD_LOCKED))
+						rmap_free(mmu, value);
 				}
 				number |= level_pages(level) * FRAME_FANOUT - 1;
 				number++;
@@ -113,7 +112,10 @@ static void mmu_forked(struct map_fork_hook *hook)
 		if (top)
 			free_tables(top);
 	}
-	map_ask_vcpus(mmu->map, VCPU_FLUSH);
+	/* What dead threads were about to count: all tables are gone, and all reverse maps. */
+	count_reset(&mmu->counters, COUNT_TABLES);
+	count_reset(&mmu->counters, COUNT_MAPPED);
+	map_ask_vcpus_locked(mmu->map, VCPU_FLUSH);
 }
 
 /* ---- Create and destroy ---------------------------------------------------------- */

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_mmu_race.c - software MMUs where two meet: a thread is parked in a window, and another one
- * does what must not harm there.
+ * does what must not harm there; and forks.
  */
 #include "mmu_fixture.h"
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/perturb.h"
 #include "mmu/mmu.h"
+
+#define CHILD_TIMEOUT_S 20
 
 /* A thread that stops at points of its own, each once, in this order. */
 struct parked {
@@ -155,11 +159,101 @@ static void a_claim_is_forgotten(void **state)
 	teardown_parks(&f);
 }
 
+/* ---- Fork -------------------------------------------------------------------------- */
+
+static int child_status(pid_t pid)
+{
+	int status = 0;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* What a child does with its copy; returns the line of what is not as it should be, or 0. */
+static int use_in_child(struct mmu_fixture *f)
+{
+	const char *why;
+
+	if (mslot_vcpu_enter(f->vcpu, &f->snap))
+		return __LINE__;
+	if (fault_at(f, 3, MSLOT_READ, NULL) || shadow_at(f, 5, 3, 1, MSLOT_READ, NULL))
+		return __LINE__;
+	mslot_vcpu_leave(f->vcpu);
+	if (mslot_check_mmu(f->mmu, &why))
+		return __LINE__;
+	if (!mmu_form && mmu_stats(f).mapped != 2)
+		return __LINE__;
+	if (mmu_stats(f).tables != 6)
+		return __LINE__;
+	drop_slot(f->map, 1);
+	if (mslot_vcpu_root_set(f->vcpu, NULL) || mslot_root_destroy(f->direct) ||
+	    mslot_root_destroy(f->shadow) || mslot_mmu_destroy(f->mmu))
+		return __LINE__;
+	return 0;
+}
+
+static void fork_and_use(struct mmu_fixture *f)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)alarm(CHILD_TIMEOUT_S);
+		atomic_store(&perturb_hook, NULL);
+		_exit(use_in_child(f));
+	}
+	assert_int_equal(child_status(pid), 0);
+}
+
+static void a_child_begins_with_empty_roots(void **state)
+{
+	struct mmu_fixture f;
+
+	(void)state;
+	setup_parks(&f);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	fault_range(&f, 0, 8, MSLOT_READ);
+	fork_and_use(&f);
+	teardown_parks(&f);
+}
+
+static void *zap_seventh(void *arg)
+{
+	self = arg;
+	self->err = mslot_zap_page(NULL, self->f->shadow, PAGES(7));
+	self = NULL;
+	return NULL;
+}
+
+/* The list that a head names until its lock is given back may be freed already. */
+static void a_fork_while_a_leaf_is_taken(void **state)
+{
+	struct parked taker = {.at = {PERTURB_LEAF_TAKEN, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	setup_parks(&f);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	fault_range(&f, 3, 1, MSLOT_READ);
+	mmu_enter(&f);
+	assert_int_equal(shadow_at(&f, 7, 3, 1, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	parked_start(&taker, &f, zap_seventh);
+	sem_wait(&taker.here);
+	fork_and_use(&f);
+	sem_post(&taker.go_on);
+	parked_join(&taker);
+	assert_int_equal(taker.err, 1);
+	teardown_parks(&f);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
 	    cmocka_unit_test(a_claim_is_forgotten),
+	    cmocka_unit_test(a_child_begins_with_empty_roots),
+	    cmocka_unit_test(a_fork_while_a_leaf_is_taken),
 	};
 
 	return MMU_RUN_BOTH_FORMS(tests);
