@@ -40,7 +40,7 @@
  *                     but only with DEAD_FIRST
  *   FREE_EARLY        the grace period before the chunk is freed
  * As good:
- *   DEAD_FIRST        marks, then unlinks
+ *   UNLINK_FIRST      unlinks, then marks; as good for faults, that is
  *   LOAD_ACQUIRE      the fault's load of the chunk
  */
 #ifndef VCPUS
@@ -422,10 +422,10 @@ inline unlink_chunk(c)
 
 inline zap(c, head, entry)
 {
-#if defined(DEAD_FIRST) || defined(UNLINK_LATE)
-	load(COMMITTER, CHUNK, SC, c);
-#else
+#ifdef UNLINK_FIRST
 	unlink_chunk(c);
+#else
+	load(COMMITTER, CHUNK, SC, c);
 #endif
 	head = 1;
 #ifdef SKIP_UNMARKED
@@ -437,7 +437,7 @@ inline zap(c, head, entry)
 		clear(c, head, entry, END)
 	:: else
 	fi;
-#ifdef DEAD_FIRST
+#if !defined(UNLINK_FIRST) && !defined(UNLINK_LATE)
 	unlink_chunk(c);
 #endif
 #ifdef FREE_EARLY

@@ -259,8 +259,15 @@ int mslot_dirty_create(struct mslot_map *map, const struct mslot_dirty_options *
 		mem_free(dirty);
 		return err;
 	}
-	/* Also where nothing was switched: another call may have, and be waiting still. */
-	map_synchronize(map);
+	/*
+	 * Also where nothing was switched: another call may have, and be waiting still. Where vCPUs
+	 * have rings, what lets one of them write without a mark may stand on an entry there, of
+	 * which the new consumer knows nothing: it goes.
+	 */
+	if (atomic_load_explicit(&map->log.ring_entries, memory_order_relaxed))
+		map_flush(map);
+	else
+		map_synchronize(map);
 	*out = dirty;
 	return 0;
 }

@@ -81,15 +81,11 @@ static void append(struct map_deferrals *deferrals, struct map_deferred *stack)
 	atomic_fetch_add_explicit(&deferrals->left, n, memory_order_relaxed);
 }
 
-uint64_t deferrals_take(struct mslot_map *map)
+static uint64_t take(struct mslot_map *map)
 {
 	struct map_deferrals *deferrals = &map->deferrals;
 	uint64_t ticket = 0;
 
-	/* Relaxed: what is missed here is for the next time; whoever pushed a lot asks then. */
-	if (!atomic_load_explicit(&deferrals->fresh, memory_order_relaxed) &&
-	    !atomic_load_explicit(&deferrals->left, memory_order_relaxed))
-		return 0;
 	map_lock(map);
 	/*
 	 * Before the stack: of what is pushed in between, the bytes stay counted, and it is asked
@@ -102,6 +98,17 @@ uint64_t deferrals_take(struct mslot_map *map)
 		ticket = deferrals->taken;
 	map_unlock(map);
 	return ticket;
+}
+
+uint64_t deferrals_take(struct mslot_map *map)
+{
+	const struct map_deferrals *deferrals = &map->deferrals;
+
+	/* Relaxed: what is missed here is for the next time; whoever pushed a lot asks then. */
+	if (!atomic_load_explicit(&deferrals->fresh, memory_order_relaxed) &&
+	    !atomic_load_explicit(&deferrals->left, memory_order_relaxed))
+		return 0;
+	return take(map);
 }
 
 /* Returns the bytes of the first of the list, which was run; writer mutex held. */
@@ -148,7 +155,8 @@ void map_drain_deferred(struct mslot_map *map)
 {
 	uint64_t ticket;
 
-	while ((ticket = deferrals_take(map)) != 0) {
+	/* With the mutex: what is being run just now is in no list, and may defer more. */
+	while ((ticket = take(map)) != 0) {
 		map_synchronize(map);
 		deferrals_run(map, ticket);
 	}

@@ -50,8 +50,7 @@ uint64_t map_nvcpus(struct mslot_map *map)
 	return n;
 }
 
-/* vcpus_lock held. */
-static void ask(struct mslot_map *map, uint32_t requests)
+void map_ask_vcpus_locked(struct mslot_map *map, uint32_t requests)
 {
 	if (map->nvcpus > 0)
 		map->vcpu_ops->ask(map, requests);
@@ -60,13 +59,8 @@ static void ask(struct mslot_map *map, uint32_t requests)
 void map_ask_vcpus(struct mslot_map *map, uint32_t requests)
 {
 	pthread_mutex_lock(&map->vcpus_lock);
-	ask(map, requests);
+	map_ask_vcpus_locked(map, requests);
 	pthread_mutex_unlock(&map->vcpus_lock);
-}
-
-void map_ask_vcpus_forked(struct mslot_map *map, uint32_t requests)
-{
-	ask(map, requests);
 }
 
 static bool gate_closed(struct mslot_map *map)
@@ -113,7 +107,7 @@ int map_exclude(struct mslot_map *map, uint64_t deadline_ns)
 	/* Relaxed: the request words carry it. Pairs with mslot_vcpu_enter(). */
 	atomic_store_explicit(&map->gate_closed, true, memory_order_relaxed);
 	PERTURB(GATE_CLOSED);
-	ask(map, VCPU_LEAVE);
+	map_ask_vcpus_locked(map, VCPU_LEAVE);
 	err = wait_for_vcpus(map, deadline_ns);
 	if (err)
 		open_gate(map);

@@ -39,8 +39,8 @@ uint64_t map_nvcpus(struct mslot_map *map);
 
 /* Post requests to every vCPU of the map. Any context but a kick. */
 void map_ask_vcpus(struct mslot_map *map, uint32_t requests);
-/* The same for a fork hook, under vcpus_lock. */
-void map_ask_vcpus_forked(struct mslot_map *map, uint32_t requests);
+/* The same with vcpus_lock held, as it is in the hooks of a fork's child. */
+void map_ask_vcpus_locked(struct mslot_map *map, uint32_t requests);
 
 /*
  * Keep the map's vCPUs out, one caller at a time. No mutex held, not in a section. Returns 0

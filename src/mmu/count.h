@@ -59,6 +59,15 @@ static inline void count_sub(struct mmu_counters *counters, enum mmu_count what,
 	count_add(counters, what, 0 - n);
 }
 
+/* Nobody else counts. */
+static inline void count_reset(struct mmu_counters *counters, enum mmu_count what)
+{
+	unsigned int i;
+
+	for (i = 0; i < COUNT_STRIPES; i++)
+		atomic_store_explicit(&counters->stripe[i].n[what], 0, memory_order_relaxed);
+}
+
 static inline uint64_t count_get(const struct mmu_counters *counters, enum mmu_count what)
 {
 	uint64_t sum = 0;
@@ -66,7 +75,8 @@ static inline uint64_t count_get(const struct mmu_counters *counters, enum mmu_c
 
 	for (i = 0; i < COUNT_STRIPES; i++)
 		sum += atomic_load_explicit(&counters->stripe[i].n[what], memory_order_relaxed);
-	return sum;
+	/* One that a thread, which a fork left behind, had not counted yet. */
+	return (int64_t)sum < 0 ? 0 : sum;
 }
 
 #endif /* MSLOT_MMU_COUNT_H */

@@ -257,16 +257,20 @@ static uint64_t leaf_bits(const struct fault *f)
 }
 
 /*
- * With slot bitmaps, under the guard: say that the table maps the slot, then recheck; that the slot
- * has its index still, last: an index is given before the publish.
+ * With slot bitmaps, under the guard: say that the table maps the slot, then recheck; then that the
+ * slot has its index still, since an index is given before the publish; and last that it is still
+ * said: a commit that took the name away has forgotten it, and one later may have given name and
+ * index again.
  */
 static bool claim_slot(const struct fault *f)
 {
 	if (f->index == SLOT_ANY)
 		return false;
 	slotbits_set(f->table, f->index);
+	PERTURB(SLOT_CLAIMED);
 	return still_true(f, f->table->level) &&
-	       slots_index(f->mmu, slot_name_of(f->slot)) == f->index;
+	       slots_index(f->mmu, slot_name_of(f->slot)) == f->index &&
+	       slotbits_test_all(f->table, f->index);
 }
 
 /* Has the guest changed its tables since they were walked, and told us? */

@@ -67,9 +67,24 @@ static bool take_seen(struct mmu_table *table, unsigned int i, _Atomic uint64_t 
 		/* Not found after a fork only, when reverse maps begin anew. */
 		atomic_store_explicit(&table->entry[i], 0, memory_order_release);
 		*taken = done = true;
+		PERTURB(LEAF_TAKEN);
 	}
 	guard_unlock(&guard);
 	return done;
+}
+
+/*
+ * A leaf whose frame has no head. It was lost in a fork, and its table is taken apart: then it is
+ * out now. Or it was taken out, and its chunk dropped, since it was seen: what is there now may
+ * look the same and be another frame's, to be taken out under that one's head. Returns whether it
+ * was the first.
+ */
+static bool take_orphan(struct mmu_table *table, unsigned int i, uint64_t seen)
+{
+	/* With the writer mutex held no chunk is dropped. */
+	return map_owned(table->mmu->map) &&
+	       atomic_compare_exchange_strong_explicit(&table->entry[i], &seen, 0,
+						       memory_order_relaxed, memory_order_relaxed);
 }
 
 bool leaf_take(struct mmu_table *table, unsigned int i)
@@ -90,11 +105,7 @@ bool leaf_take(struct mmu_table *table, unsigned int i)
 		if (!mmu->bitmaps)
 			head = frames_find(&mmu->frames[table->space], gfn, table->level);
 		if (!mmu->bitmaps && !head) {
-			/* A chunk is dropped when its leaves are gone: this one was lost in a fork.
-			 */
-			taken = atomic_compare_exchange_strong_explicit(&table->entry[i], &entry, 0,
-									memory_order_relaxed,
-									memory_order_relaxed);
+			taken = take_orphan(table, i, entry);
 			if (taken)
 				break;
 			continue;

@@ -82,8 +82,9 @@ static void free_frames(struct mslot_mmu *mmu)
 				for (i = 0; i < FRAME_FANOUT; i++) {
 					value = atomic_load_explicit(&node->head[i],
 								     memory_order_relaxed);
-					count_sub(&mmu->counters, COUNT_MAPPED, rmap_count(value));
-					rmap_free(mmu, value);
+					/* Of a dead thread's: its lists may be freed already. */
+					if (!(value & HEAD_LOCKED))
+						rmap_free(mmu, value);
 				}
 				number |= level_pages(level) * FRAME_FANOUT - 1;
 				number++;
@@ -113,7 +114,9 @@ static void mmu_forked(struct map_fork_hook *hook)
 		if (top)
 			free_tables(top);
 	}
-	map_ask_vcpus_forked(mmu->map, VCPU_FLUSH);
+	/* All reverse maps are gone, also those that dead threads had not counted yet. */
+	count_reset(&mmu->counters, COUNT_MAPPED);
+	map_ask_vcpus_locked(mmu->map, VCPU_FLUSH);
 }
 
 /* ---- Create and destroy ---------------------------------------------------------- */

@@ -324,6 +324,8 @@ bool slotbits_reserve(struct mmu_table *table, uint64_t index);
 /* Set the bit in a table and those above it, from the top down; there is room. */
 void slotbits_set(struct mmu_table *table, uint64_t index);
 bool slotbits_test(const struct mmu_table *table, uint64_t index);
+/* The bit of a table and of all above it. */
+bool slotbits_test_all(const struct mmu_table *table, uint64_t index);
 void slotbits_clear(struct mmu_table *table, uint64_t index);
 void slotbits_fini(struct mmu_table *table);
 

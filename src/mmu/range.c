@@ -80,9 +80,9 @@ static bool chunk_dies(const struct range_op *op, uint64_t number)
 }
 
 /*
- * Chunks whose last slot is gone: each head emptied and dead, then the chunk not to be found, then
- * freed. Dead first: who finds a leaf finds its head, too. A fault that finds a dead head begins
- * anew, and finds no slot; when there is one again, the chunk is unlinked.
+ * Chunks whose last slot is gone: emptied and dead, head by head, then unlinked, then freed. While
+ * one of its leaves is there its head can be found, so that mslot_zap_page() takes it out under
+ * this head and no other (M1).
  */
 static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t number)
 {
@@ -91,11 +91,11 @@ static void kill_chunk(struct range_op *op, struct frame_node *chunk, uint64_t n
 
 	all.first = number & ~(uint64_t)(FRAME_FANOUT - 1);
 	all.end = all.first + FRAME_FANOUT;
+	PERTURB(CHUNK_DIES);
 	for (i = 0; i < FRAME_FANOUT; i++)
 		visit_head(&all, &chunk->head[i], true);
-	op->n = all.n;
-	PERTURB(CHUNK_DEAD);
 	frames_unlink(&op->mmu->frames[op->space], number);
+	op->n = all.n;
 	frames_drop(op->mmu->map, chunk);
 }
 

@@ -110,6 +110,14 @@ bool slotbits_test(const struct mmu_table *table, uint64_t index)
 	return word && (atomic_load_explicit(word, memory_order_seq_cst) & bit_of(index));
 }
 
+bool slotbits_test_all(const struct mmu_table *table, uint64_t index)
+{
+	for (; table; table = table->parent)
+		if (!slotbits_test(table, index))
+			return false;
+	return true;
+}
+
 void slotbits_clear(struct mmu_table *table, uint64_t index)
 {
 	_Atomic uint64_t *word = word_of(table, index);

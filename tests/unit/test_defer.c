@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/perturb.h"
@@ -361,6 +362,70 @@ static void nothing_is_lost_or_run_twice(void **state)
 	}
 }
 
+/* ---- A drain beside another ------------------------------------------------ */
+
+static struct {
+	struct fixture *f;
+	sem_t here, go_on, drained;
+	atomic_bool more_was_run;
+} beside;
+
+static _Thread_local bool stops_at_break;
+
+static void stop_at_break(enum perturb_point point)
+{
+	if (point != PERTURB_DEFERRED_BREAK || !stops_at_break)
+		return;
+	stops_at_break = false;
+	sem_post(&beside.here);
+	sem_wait(&beside.go_on);
+}
+
+static void *drain_with_break(void *arg)
+{
+	stops_at_break = true;
+	map_drain_deferred(arg);
+	atomic_store(&beside.more_was_run, beside.f->item[2].order > 0);
+	sem_post(&beside.drained);
+	return NULL;
+}
+
+/* Defers more, once the drain that goes on beside it had the time to return. */
+static void run_slowly(struct mslot_map *map, struct map_deferred *d)
+{
+	struct timespec until;
+
+	(void)d;
+	sem_post(&beside.go_on);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	(void)sem_timedwait(&beside.drained, &until);
+	map_defer(map, &beside.f->item[2].deferred);
+}
+
+/* What somebody else is running is in no list; what it defers is drained all the same. */
+static void what_another_thread_runs_is_drained_too(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread;
+
+	memset(&beside, 0, sizeof(beside));
+	beside.f = f;
+	assert_int_equal(sem_init(&beside.here, 0, 0), 0);
+	assert_int_equal(sem_init(&beside.go_on, 0, 0), 0);
+	assert_int_equal(sem_init(&beside.drained, 0, 0), 0);
+	atomic_store(&perturb_hook, stop_at_break);
+	defer(f, 0, 1);
+	assert_int_equal(pthread_create(&thread, NULL, drain_with_break, f->map), 0);
+	sem_wait(&beside.here);
+	f->item[1].deferred = (struct map_deferred){.run = run_slowly, .bytes = 1};
+	f->item[2].deferred = (struct map_deferred){.run = run_item, .bytes = 1};
+	map_defer(f->map, &f->item[1].deferred);
+	map_drain_deferred(f->map);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(atomic_load(&beside.more_was_run));
+}
+
 /* ---- The end, and fork ----------------------------------------------------- */
 
 static void destroying_the_map_drains(void **state)
@@ -485,6 +550,7 @@ int main(void)
 	    CASE(a_wait_takes_what_is_deferred_along),
 	    CASE(the_mutex_is_given_up_in_between),
 	    CASE(nothing_is_lost_or_run_twice),
+	    CASE(what_another_thread_runs_is_drained_too),
 	    CASE(destroying_the_map_drains),
 	    CASE(a_child_runs_what_is_pending),
 	    CASE(hooks_are_called_in_the_child),

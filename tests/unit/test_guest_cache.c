@@ -396,6 +396,23 @@ static void logging_anew_takes_the_permission_away(void **state)
 	assert_int_equal(mslot_dirty_destroy(dirty), 0);
 }
 
+/* What stands in a ring lets a vCPU write, but tells a consumer that comes later nothing. */
+static void a_consumer_beside_rings_takes_the_permission_away(void **state)
+{
+	static const struct pages five[] = {{5, 1}};
+	const struct mslot_dirty_range first = {0, {0, PAGES(64)}};
+	struct fixture *f = *state;
+	struct mslot_dirty *dirty;
+
+	store(f, PAGES(5));
+	/* Of a slot that is logged: none changes, and no commit asks vCPUs to flush. */
+	dirty = consumer_of(f->map, &(struct mslot_dirty_options){.ranges = &first, .nranges = 1});
+	expect_clean(dirty);
+	store(f, PAGES(5));
+	expect_dirty(dirty, five, 1);
+	assert_int_equal(mslot_dirty_destroy(dirty), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -415,6 +432,8 @@ int main(void)
 	    CASE(a_get_of_the_dirty_log_does_so_too),
 	    cmocka_unit_test_setup_teardown(a_reset_of_rings_does_so_too, setup_rings, teardown),
 	    CASE(logging_anew_takes_the_permission_away),
+	    cmocka_unit_test_setup_teardown(a_consumer_beside_rings_takes_the_permission_away,
+					    setup_rings, teardown),
 	};
 
 	return cmocka_run_group_tests_name("guest_cache", tests, NULL, NULL);

@@ -100,6 +100,7 @@ static void a_child_begins_anew(void **state)
 	assert_int_equal(mslot_vcpu_root_set(f.vcpu, f.direct), 0);
 	fill(&f);
 	before = mmu_stats(&f);
+	mmu_before_fork(&f);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
@@ -125,6 +126,7 @@ static void a_child_takes_apart_what_was_retired(void **state)
 	mmu_setup(&f, 0);
 	assert_int_equal(mslot_vcpu_root_set(f.vcpu, f.direct), 0);
 	fill(&f);
+	mmu_before_fork(&f);
 	top = atomic_load(&f.direct->top);
 	mslot_zap_all(f.mmu);
 	fault_range(&f, 3, 1, MSLOT_WRITE);

@@ -600,7 +600,7 @@ static void a_shadow_page_leaves_a_chunk_that_dies(void **state)
 	assert_int_equal(shadow_at(&f, 7, GFN, 1, MSLOT_READ, NULL), 0);
 	mmu_leave(&f);
 	atomic_store(&half_faulted, false);
-	arm(&f, mmu_form ? PERTURB_HEAD_LOCKED : PERTURB_CHUNK_DEAD, let_somebody_remap);
+	arm(&f, mmu_form ? PERTURB_HEAD_LOCKED : PERTURB_CHUNK_DIES, let_somebody_remap);
 	drop_slot(f.map, 1);
 	join_other();
 	disarm();
