@@ -109,7 +109,7 @@ struct mslot_mmu_stats {
 	uint64_t table_bytes; /* of all tables */
 	uint64_t frame_bytes; /* heads of reverse maps; 0 with slot bitmaps */
 	uint64_t list_bytes;  /* lists of reverse maps; with slot bitmaps, numbers of slots
-				* and bits of those beyond 64 */
+			       * and bits of those beyond 64 */
 	uint64_t mapped;      /* leaves in reverse maps; 0 with slot bitmaps */
 	uint64_t longest;     /* the most leaves that one frame ever had */
 };
