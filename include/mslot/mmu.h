@@ -274,7 +274,8 @@ MSLOT_API int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *roo
  *   vcpu   the caller's vCPU, whose cache forgets it too; or NULL
  *   root   the root
  *   addr   the address
- * Other vCPUs may use what they have cached until they poll, as with a processor's instruction.
+ * Other vCPUs may use what they have cached until they call it themselves, or flush for another
+ * reason, as with a processor's instruction.
  * Returns the number of leaves that went (a large one goes as a whole): 0 or 1.
  * Context: any thread, in or outside sections. Takes the lock of one frame.
  */
@@ -364,8 +365,8 @@ struct mslot_age {
  * again; after mslot_mmu_sync() each use from then on will be.
  * Returns the number of leaves that were used, -EINVAL the range or `what`, -EDEADLK in a
  *   listener callback.
- * Context: any thread, in or outside sections. Takes the writer mutex. Asks vCPUs to flush if any
- *   leaf was used.
+ * Context: any thread, in or outside sections. Takes the writer mutex. Asks vCPUs to flush: a page
+ *   may be cached whose leaf is gone.
  */
 MSLOT_API int64_t mslot_age(struct mslot_mmu *mmu, const struct mslot_age *age);
 

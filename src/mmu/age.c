@@ -77,7 +77,8 @@ static int64_t age_range(struct mslot_mmu *mmu, const struct mslot_age *age, boo
 		aging.bits |= ENTRY_DIRTY;
 	map_lock(mmu->map);
 	range_run_hva(&op, age->hva);
-	if (forget && op.n > 0)
+	/* Also when no leaf was used: what is cached may have none any more. */
+	if (forget)
 		mmu_flush(mmu);
 	map_unlock(mmu->map);
 	return (int64_t)op.n;

@@ -210,4 +210,13 @@ static inline bool mmu_begin_form(enum mslot_mmu_form form)
 	(mmu_begin_form(MSLOT_MMU_REVERSE_MAPS) && cmocka_run_group_tests(tests, NULL, NULL)) ||   \
 	    (mmu_begin_form(MSLOT_MMU_SLOT_BITMAPS) && cmocka_run_group_tests(tests, NULL, NULL))
 
+/* Before a fork: the reclaimer runs. A thread that is just starting may hold a lock of ASan's. */
+static inline void mmu_before_fork(struct mmu_fixture *f)
+{
+	struct mslot_map_stats stats;
+
+	assert_int_equal(mslot_map_stats_get(f->map, &stats), 0);
+	assert_int_equal(mslot_wait(f->map, stats.generation, INT64_C(60000000000)), 0);
+}
+
 #endif /* MSLOT_TESTS_MMU_FIXTURE_H */

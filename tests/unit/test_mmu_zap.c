@@ -45,6 +45,37 @@ static void a_page_of_one_root_goes(void **state)
 	mmu_teardown(&f);
 }
 
+/* What was walked before the guest changed its tables, and told of it, is not installed. */
+static void old_walks_are_refused(void **state)
+{
+	struct mslot_fault fault = {.addr = PAGES(7), .walk = {.gpa = PAGES(2), .level = 1}};
+	struct mmu_fixture f;
+
+	(void)state;
+	mmu_setup(&f, 1);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	mmu_enter(&f);
+	fault.stamp = mslot_root_stamp(f.shadow);
+	assert_true(fault.stamp > 0);
+	assert_int_equal(mslot_zap_page(NULL, f.shadow, PAGES(7)), 0);
+	assert_true(mslot_root_stamp(f.shadow) != fault.stamp);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, NULL), -EAGAIN);
+	assert_int_equal(found_at(&f, f.shadow, 7), 0);
+	fault.stamp = mslot_root_stamp(f.shadow);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, NULL), 0);
+	/* Nor does one change what is there. */
+	assert_int_equal(mslot_write_protect(f.mmu, (struct mslot_key){0, 1}, NULL), 1);
+	assert_int_equal(mslot_zap_page(NULL, f.shadow, PAGES(6)), 0);
+	fault.access = MSLOT_WRITE;
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, NULL), -EAGAIN);
+	/* Another root's pages are its own. */
+	fault.stamp = mslot_root_stamp(f.shadow);
+	assert_int_equal(mslot_zap_page(NULL, f.direct, PAGES(7)), 0);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, NULL), 0);
+	mmu_leave(&f);
+	mmu_teardown(&f);
+}
+
 /* With all that the cache got through it. */
 static void a_large_leaf_goes_by_any_page(void **state)
 {
@@ -353,6 +384,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_of_one_root_goes),
+	    cmocka_unit_test(old_walks_are_refused),
 	    cmocka_unit_test(a_large_leaf_goes_by_any_page),
 	    cmocka_unit_test(frames_go_from_all_roots),
 	    cmocka_unit_test(frames_beyond_the_map),
