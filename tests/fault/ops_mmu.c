@@ -205,6 +205,7 @@ void quiet_mmu(struct world *w)
 	mslot_mmu_limit_set(our.mmu, 100);
 	CHECK_OK(mslot_check_mmu(our.mmu, NULL));
 	CHECK(look(w, 0).hva != 0, "no translation");
+	CHECK(mslot_root_stamp(our.root) != 0, "no stamp");
 	CHECK(mslot_test_age(our.mmu, &age) == 1 && mslot_age(our.mmu, &age) == 1, "not one leaf");
 	CHECK(mslot_write_protect(our.mmu, (struct mslot_key){0, 0}, NULL) == 1, "not one leaf");
 	CHECK(mslot_zap_page(NULL, our.root, 0) == 1, "not one leaf");

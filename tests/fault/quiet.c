@@ -437,7 +437,8 @@ const struct quiet quiets[] = {
      dirty_pages},
     {"mslot_vcpu_ring mslot_vcpu_collect mslot_ring_reset mslot_kvm_reset_dirty_rings", rings},
     {"mslot_mmu_destroy mslot_mmu_limit_set mslot_mmu_stats_get mslot_check_mmu mslot_root_destroy "
-     "mslot_vcpu_root_set mslot_root_lookup mslot_zap_page mslot_zap_gfn mslot_zap_hva "
+     "mslot_vcpu_root_set mslot_root_lookup mslot_root_stamp mslot_zap_page mslot_zap_gfn "
+     "mslot_zap_hva "
      "mslot_zap_all mslot_mmu_sync mslot_invalidate_begin mslot_invalidate_end mslot_age "
      "mslot_test_age mslot_write_protect",
      quiet_mmu},
