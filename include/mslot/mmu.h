@@ -218,7 +218,9 @@ MSLOT_API int mslot_root_lookup(struct mslot_root *root, uint64_t addr,
  *   root   the root
  * Who walks the guest's own tables takes a stamp before, and gives it to mslot_fault(): what
  * the guest has changed and told of since is not installed. Needed where several vCPUs share a
- * shadow root. Returns the stamp; never 0. Context: any thread. Wait-free.
+ * shadow root.
+ * Returns the stamp; never 0.
+ * Context: any thread. Wait-free.
  */
 MSLOT_API uint64_t mslot_root_stamp(const struct mslot_root *root);
 
@@ -243,11 +245,12 @@ struct mslot_fault {
  * vCPU's, the vCPU's cache gets it too.
  * Returns 0, -ENOENT there is no slot (MMIO: true for the section's generation only), -EACCES
  *   the slot, or the guest's own table, is read-only; -EAGAIN a host invalidation of the page is
- *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again; -ENOSPC
- * the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another map's root,
- * or an address beyond the root's levels or a walk whose level is not 1 to 3. Context: the vCPU's
- * thread inside its section. Allocates before any lock is taken; takes the lock of one frame at a
- * time. Lifetime: out->hva is usable until the section ends.
+ *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again;
+ *   -ENOSPC the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another
+ *   map's root, an address beyond the root's levels, or a walk whose level is not 1 to 3.
+ * Context: the vCPU's thread inside its section. Allocates before any lock is taken; takes the
+ *   lock of one frame at a time.
+ * Lifetime: out->hva is usable until the section ends.
  */
 MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
 			  const struct mslot_fault *fault, struct mslot_translation *out);
