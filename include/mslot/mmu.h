@@ -86,7 +86,7 @@ MSLOT_API int mslot_mmu_destroy(struct mslot_mmu *mmu);
  *                says; 0: a fiftieth of the map's pages, computed anew when their number changes
  * Beyond it a fault takes the oldest table out of its root, with all that it maps: pages fault
  * again, nothing else happens. (KVM_SET_NR_MMU_PAGES.)
- * Context: any thread, any time. Tables beyond a lower limit go with the faults that follow.
+ * Context: any thread, any time. Tables beyond a lower limit go with the faults that make new ones.
  */
 MSLOT_API void mslot_mmu_limit_set(struct mslot_mmu *mmu, uint64_t max_tables);
 
@@ -218,7 +218,9 @@ MSLOT_API int mslot_root_lookup(struct mslot_root *root, uint64_t addr,
  *   root   the root
  * Who walks the guest's own tables takes a stamp before, and gives it to mslot_fault(): what
  * the guest has changed and told of since is not installed. Needed where several vCPUs share a
- * shadow root. Returns the stamp; never 0. Context: any thread. Wait-free.
+ * shadow root.
+ * Returns the stamp; never 0.
+ * Context: any thread. Wait-free.
  */
 MSLOT_API uint64_t mslot_root_stamp(const struct mslot_root *root);
 
@@ -243,11 +245,12 @@ struct mslot_fault {
  * vCPU's, the vCPU's cache gets it too.
  * Returns 0, -ENOENT there is no slot (MMIO: true for the section's generation only), -EACCES
  *   the slot, or the guest's own table, is read-only; -EAGAIN a host invalidation of the page is
- *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again; -ENOSPC
- * the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another map's root,
- * or an address beyond the root's levels or a walk whose level is not 1 to 3. Context: the vCPU's
- * thread inside its section. Allocates before any lock is taken; takes the lock of one frame at a
- * time. Lifetime: out->hva is usable until the section ends.
+ *   under way: poll, or leave, and fault again; or the stamp is old: walk and fault again;
+ *   -ENOSPC the dirty ring is full, -ENOMEM, -EINVAL the vCPU is not inside its section, another
+ *   map's root, an address beyond the root's levels, or a walk whose level is not 1 to 3.
+ * Context: the vCPU's thread inside its section. Allocates before any lock is taken; takes the
+ *   lock of one frame at a time.
+ * Lifetime: out->hva is usable until the section ends.
  */
 MSLOT_API int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root,
 			  const struct mslot_fault *fault, struct mslot_translation *out);
@@ -305,7 +308,7 @@ MSLOT_API int64_t mslot_zap_hva(struct mslot_mmu *mmu, struct mslot_range range)
 /*
  * mslot_zap_all() - all roots forget everything, in constant time.
  *   mmu   the MMU
- * The tables are freed later, in batches, by the reclaimer.
+ * The tables of a root are freed after its next fault, or its end, in batches, by the reclaimer.
  * Context: any thread, any time, also in callbacks.
  */
 MSLOT_API void mslot_zap_all(struct mslot_mmu *mmu);
@@ -328,7 +331,8 @@ MSLOT_API int mslot_mmu_sync(struct mslot_mmu *mmu);
  * When it returns, no vCPU and no root has a translation to this memory, and until
  * mslot_invalidate_end() faults on it return -EAGAIN. Several may be under way at once; then
  * faults may be refused anywhere between the lowest and the highest of their addresses. Accesses
- * that do not go through a root (mslot/access.h) are not kept off.
+ * that do not go through a root (mslot/access.h) are not kept off. The child of a fork has those
+ * that are under way, too, and has to end them.
  * Returns 0, -EINVAL length 0 or a wrapping range, -EDEADLK inside a read section, in a listener
  *   callback or in a release callback.
  * Context: any thread; may sleep.

@@ -34,7 +34,7 @@ static _Atomic uint64_t *word_of(const struct mmu_table *table, uint64_t index)
 	if (index < LOW_BITS)
 		return (_Atomic uint64_t *)(uintptr_t)&table->slots.low;
 	more = atomic_load_explicit(&table->slots.more, memory_order_acquire);
-	if (!more)
+	if (!more || part_of(index) >= PARTS)
 		return NULL;
 	words = atomic_load_explicit(&more->part[part_of(index)], memory_order_acquire);
 	return words ? &words[(index - (LOW_BITS << part_of(index))) / 64] : NULL;

@@ -169,9 +169,16 @@ void prepare_mmu_commit(struct world *w, const struct op *op)
 int run_mmu_commit(struct world *w, const struct op *op)
 {
 	const uint64_t last = UNIT_GFN + UNIT_PAGES - 1;
-	int err = mslot_txn_commit(w->txn, NULL, NULL);
+	struct mslot_mmu_stats before, after;
+	int err;
 
 	(void)op;
+	mslot_mmu_stats_get(our.mmu, &before);
+	err = mslot_txn_commit(w->txn, NULL, NULL);
+	mslot_mmu_stats_get(our.mmu, &after);
+	CHECK(!err || (before.table_bytes == after.table_bytes &&
+		       before.list_bytes == after.list_bytes),
+	      "%d, but spares stay", err);
 	CHECK_OK(mslot_check_mmu(our.mmu, NULL));
 	CHECK(look(w, UNIT_GFN).level == (err ? 2 : 1), "%d, but not split likewise", err);
 	CHECK((look(w, last).hva != 0) == (err != 0), "%d, but the last page is there or not", err);
@@ -205,6 +212,7 @@ void quiet_mmu(struct world *w)
 	mslot_mmu_limit_set(our.mmu, 100);
 	CHECK_OK(mslot_check_mmu(our.mmu, NULL));
 	CHECK(look(w, 0).hva != 0, "no translation");
+	CHECK(mslot_root_stamp(our.root) != 0, "no stamp");
 	CHECK(mslot_test_age(our.mmu, &age) == 1 && mslot_age(our.mmu, &age) == 1, "not one leaf");
 	CHECK(mslot_write_protect(our.mmu, (struct mslot_key){0, 0}, NULL) == 1, "not one leaf");
 	CHECK(mslot_zap_page(NULL, our.root, 0) == 1, "not one leaf");

@@ -198,6 +198,39 @@ static void the_guest_s_own_read_only(void **state)
 	mmu_teardown(&f);
 }
 
+/* What the guest told of between a walk and its fault is not installed. */
+static void stale_walks_are_refused(void **state)
+{
+	struct mslot_fault fault = {.addr = PAGES(9), .walk = {.gpa = PAGES(3), .level = 1}};
+	struct mslot_translation t = {.hva = 1};
+	struct mmu_fixture f;
+	uint64_t stamp;
+
+	(void)state;
+	mmu_setup(&f, 0);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	mmu_enter(&f);
+	stamp = mslot_root_stamp(f.shadow);
+	assert_int_not_equal(stamp, 0);
+	fault.stamp = stamp;
+	assert_int_equal(mslot_zap_page(NULL, f.direct, PAGES(9)), 0);
+	assert_int_equal(mslot_root_stamp(f.shadow), stamp);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, NULL), 0);
+	assert_int_equal(mslot_zap_page(NULL, f.shadow, PAGES(9)), 1);
+	assert_int_not_equal(mslot_root_stamp(f.shadow), stamp);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, &t), -EAGAIN);
+	assert_int_equal(t.hva, 1);
+	assert_int_equal(mslot_root_lookup(f.shadow, PAGES(9), &t), -ENOENT);
+	fault.stamp = mslot_root_stamp(f.shadow);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, &t), 0);
+	/* 0: the walk stays right. */
+	fault.stamp = 0;
+	assert_int_equal(mslot_zap_page(NULL, f.shadow, PAGES(9)), 1);
+	assert_int_equal(mslot_fault(f.vcpu, f.shadow, &fault, &t), 0);
+	mmu_leave(&f);
+	mmu_teardown(&f);
+}
+
 /* The same address comes to mean another frame, also one that shows the same host page. */
 static void the_guest_changes_its_tables(void **state)
 {
@@ -579,6 +612,7 @@ int main(void)
 	    cmocka_unit_test(holes),
 	    cmocka_unit_test(what_is_refused),
 	    cmocka_unit_test(the_guest_s_own_read_only),
+	    cmocka_unit_test(stale_walks_are_refused),
 	    cmocka_unit_test(the_guest_changes_its_tables),
 	    cmocka_unit_test(which_leaves_are_large),
 	    cmocka_unit_test(leaves_are_no_larger_than_the_guest_s),

@@ -118,7 +118,7 @@ static void a_child_begins_anew(void **state)
 /* Tables that wait to be taken apart, one of them locked by a thread that the child has not. */
 static void a_child_takes_apart_what_was_retired(void **state)
 {
-	struct mmu_table *top;
+	struct mmu_table *table;
 	struct mmu_fixture f;
 	pid_t pid;
 
@@ -127,16 +127,19 @@ static void a_child_takes_apart_what_was_retired(void **state)
 	assert_int_equal(mslot_vcpu_root_set(f.vcpu, f.direct), 0);
 	fill(&f);
 	mmu_before_fork(&f);
-	top = atomic_load(&f.direct->top);
+	table = atomic_load(&f.direct->top);
+	while (table->level > 1)
+		table =
+		    entry_table(atomic_load(&table->entry[table_index(table->level, 2 * LARGE)]));
 	mslot_zap_all(f.mmu);
 	fault_range(&f, 3, 1, MSLOT_WRITE);
 	assert_int_equal(mmu_stats(&f).dead_tables, 1);
-	table_lock(top);
+	table_lock(table);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
 		use_in_child(&f, false);
-	table_unlock(top);
+	table_unlock(table);
 	join(pid);
 	mmu_teardown(&f);
 }
