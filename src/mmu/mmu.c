@@ -62,6 +62,8 @@ static void free_tables(struct mmu_table *table)
 		if (below)
 			free_tables(below);
 	}
+	if (table->parent)
+		count_sub(&table->mmu->counters, COUNT_TABLES, 1);
 	table_free(table);
 }
 
@@ -112,8 +114,7 @@ static void mmu_forked(struct map_fork_hook *hook)
 		if (top)
 			free_tables(top);
 	}
-	/* What dead threads were about to count: all tables are gone, and all reverse maps. */
-	count_reset(&mmu->counters, COUNT_TABLES);
+	/* With what dead threads were about to count: all reverse maps are gone. */
 	count_reset(&mmu->counters, COUNT_MAPPED);
 	map_ask_vcpus_locked(mmu->map, VCPU_FLUSH);
 }

@@ -62,15 +62,17 @@ bool table_link(struct mmu_table *parent, unsigned int i, uint64_t seen, struct 
 
 	table->parent = parent;
 	table->index = (uint16_t)i;
-	/* First: whoever retires it takes it off the queue. */
+	/* First, both: whoever retires it takes it off the queue, and the count never is below 0.
+	 */
+	count_add(&parent->mmu->counters, COUNT_TABLES, 1);
 	evict_push(parent->mmu, table);
 	/* seq_cst: the link before the recheck of the fault. Pairs with walk_table(). */
 	if (!atomic_compare_exchange_strong_explicit(&parent->entry[i], &seen, link,
 						     memory_order_seq_cst, memory_order_seq_cst)) {
 		evict_remove(table);
+		count_sub(&parent->mmu->counters, COUNT_TABLES, 1);
 		return false;
 	}
-	count_add(&parent->mmu->counters, COUNT_TABLES, 1);
 	return true;
 }
 
@@ -84,6 +86,8 @@ static void take_apart(struct mslot_map *map, struct map_deferred *deferred)
 
 	(void)map;
 	PERTURB(TABLE_TAKEN_APART);
+	/* Nobody is inside any more; but before a fork, a thread that is dead may have been. */
+	atomic_store_explicit(&table->locked, false, memory_order_relaxed);
 	for (i = 0; i < TABLE_ENTRIES; i++) {
 		if (leaf_take(table, i))
 			continue;
