@@ -109,7 +109,7 @@ struct mslot_mmu_stats {
 	uint64_t table_bytes; /* of all tables */
 	uint64_t frame_bytes; /* heads of reverse maps; 0 with slot bitmaps */
 	uint64_t list_bytes;  /* lists of reverse maps; with slot bitmaps, numbers of slots
-				* and bits of those beyond 64 */
+			       * and bits of those beyond 64 */
 	uint64_t mapped;      /* leaves in reverse maps; 0 with slot bitmaps */
 	uint64_t longest;     /* the most leaves that one frame ever had */
 };
@@ -154,7 +154,8 @@ struct mslot_root_options {
 	/*
 	 * Shadow roots: translate an address for the accesses of mslot/guest.h, on the vCPU's
 	 * thread inside its section. Returns 0, or a negative errno, which the access returns.
-	 * Called for each address that the vCPU's cache does not have. Not needed by mslot_fault().
+	 * Called for each address that the vCPU's cache does not have. mslot_vcpu_poll() returns
+	 * -EDEADLK in it: the access may have translated other pages. Not needed by mslot_fault().
 	 */
 	int (*walk)(void *ctx, struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access,
 		    struct mslot_walk *out);
@@ -263,7 +264,8 @@ MSLOT_API int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *roo
  *   vcpu   the caller's vCPU, whose cache forgets it too; or NULL
  *   root   the root
  *   addr   the address
- * Other vCPUs may use what they have cached until they poll, as with a processor's instruction.
+ * Other vCPUs are not asked to flush: as with a processor's instruction, each may use what it has
+ * cached until it calls this itself, or until mslot_zap_gfn() or another call asks all.
  * Returns the number of leaves that went (a large one goes as a whole): 0 or 1.
  * Context: any thread, in or outside sections. Takes the lock of one frame.
  */

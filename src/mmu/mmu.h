@@ -149,6 +149,8 @@ struct mslot_root {
 int root_page(const struct mslot_root *root, uint64_t addr, uint64_t *page);
 /* The top, if it is of this generation; else NULL. In a section. */
 struct mmu_table *root_top(const struct mslot_root *root);
+/* The walk() of a root that has one, for a fault's address, on the vCPU's thread in its section. */
+int root_walk(struct mslot_root *root, struct mslot_vcpu *vcpu, struct mslot_fault *fault);
 /* The top, made if there was none. NULL without memory. In a section. */
 struct mmu_table *root_make_top(struct mslot_root *root);
 

@@ -19,7 +19,7 @@ static int fault_in(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t a
 
 	*npages = 1;
 	if (root->opt.kind == MSLOT_ROOT_SHADOW)
-		err = root->opt.walk(root->opt.ctx, vcpu, addr, access, &fault.walk);
+		err = root_walk(root, vcpu, &fault);
 	if (!err)
 		err = fault_page(vcpu, root, &fault, false, &leaf);
 	if (err == -ENOENT || err == -EACCES)
