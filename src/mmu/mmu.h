@@ -16,11 +16,11 @@
  *      those above, before it can be seen, and as long as it is there
  *   M3 a fault installs what the current snapshot said at a load under the guard; a commit
  *      publishes before it zaps, and zapping takes the same guards: what is stale is zapped
- *   M4 a table is unlinked by one exchange of its parent's entry, whose winner has it retired; it
- * is taken apart after a grace period, under the writer mutex, and no walk is inside then M5 a
- * guard's holder allocates nothing, and waits for nothing but, in a split, finer guards M6 the
- * writer mutex is held by whoever goes over ranges: commits, zaps, age, protection, taking apart.
- * Faults and mslot_zap_page() do not take it
+ *   M4 a table is unlinked by one exchange of its parent's entry, whose winner has it retired;
+ *      it is taken apart after a grace period, under the writer mutex: no walk is inside then
+ *   M5 a guard's holder allocates nothing, and waits for nothing but, in a split, finer guards
+ *   M6 the writer mutex is held by whoever goes over ranges: commits, zaps, age, protection,
+ *      taking apart. Faults and mslot_zap_page() do not take it
  *
  * Locks: writer mutex, then roots_lock, then guards (coarse before fine), then evict_lock, in which
  * nothing is locked.

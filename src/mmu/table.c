@@ -4,10 +4,11 @@
  *
  * A table dies in these steps:
  *   1 unlinked: one exchange of its parent's entry (or of the root's top) decides who retires it
- *   2 a grace period: walks that were inside are over, and nobody installs in it any more; zaps
- * find its leaves through the reverse maps as before 3 taken apart, under the writer mutex: leaves
- * out of the reverse maps, each under its guard; tables below are unlinked and retired in turn 4
- * freed: the reverse maps were the last way to it
+ *   2 a grace period: walks that were inside are over, and nobody installs in it any more;
+ *     zaps find its leaves through the reverse maps as before
+ *   3 taken apart, under the writer mutex: leaves out of the reverse maps, each under its
+ *     guard; tables below are unlinked and retired in turn
+ *   4 freed: the reverse maps were the last way to it
  */
 #include <stddef.h>
 #include <string.h>
@@ -66,7 +67,7 @@ bool table_link(struct mmu_table *parent, unsigned int i, uint64_t seen, struct 
 	 */
 	count_add(&parent->mmu->counters, COUNT_TABLES, 1);
 	evict_push(parent->mmu, table);
-	/* seq_cst: the link before the recheck of the fault. Pairs with walk_table(). */
+	/* seq_cst: the link before the recheck of the fault. Pairs with load_entry() in fault.c. */
 	if (!atomic_compare_exchange_strong_explicit(&parent->entry[i], &seen, link,
 						     memory_order_seq_cst, memory_order_seq_cst)) {
 		evict_remove(table);
