@@ -159,6 +159,44 @@ static void a_claim_is_forgotten(void **state)
 	teardown_parks(&f);
 }
 
+/* ---- A leaf that is split ------------------------------------------------------------ */
+
+#define SHADOW_PAGE (4 * LARGE)
+
+static void *zap_in_large_leaf(void *arg)
+{
+	self = arg;
+	self->err = mslot_zap_page(NULL, self->f->shadow, PAGES(SHADOW_PAGE + 5));
+	self = NULL;
+	return NULL;
+}
+
+/* A zap of a page sees a large leaf, which a commit splits: then it is the small one that goes. */
+static void a_page_goes_although_its_leaf_is_split(void **state)
+{
+	struct parked zap = {.at = {PERTURB_LEAF_SEEN, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	mmu_setup(&f, 2);
+	atomic_store(&perturb_hook, park);
+	put_slot(f.map, def_of(1, 0, LARGE, f.region, 0));
+	mmu_enter(&f);
+	assert_int_equal(shadow_at(&f, SHADOW_PAGE, 0, 2, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	parked_start(&zap, &f, zap_in_large_leaf);
+	sem_wait(&zap.here);
+	split_slot(f.map, 1, 300, 2);
+	drop_slot(f.map, 2);
+	assert_int_equal(mmu_stats(&f).splits, 1);
+	sem_post(&zap.go_on);
+	parked_join(&zap);
+	assert_int_equal(zap.err, 1);
+	assert_int_equal(found_at(&f, f.shadow, SHADOW_PAGE + 5), 0);
+	assert_int_equal(found_at(&f, f.shadow, SHADOW_PAGE + 6), BIG_HVA + PAGES(6));
+	teardown_parks(&f);
+}
+
 /* ---- Fork -------------------------------------------------------------------------- */
 
 static int child_status(pid_t pid)
@@ -292,6 +330,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
 	    cmocka_unit_test(a_claim_is_forgotten),
+	    cmocka_unit_test(a_page_goes_although_its_leaf_is_split),
 	    cmocka_unit_test(a_child_begins_with_empty_roots),
 	    cmocka_unit_test(a_fork_while_a_leaf_is_taken),
 	    cmocka_unit_test(a_fork_while_a_dead_table_is_locked),
