@@ -154,7 +154,8 @@ struct mslot_root_options {
 	/*
 	 * Shadow roots: translate an address for the accesses of mslot/guest.h, on the vCPU's
 	 * thread inside its section. Returns 0, or a negative errno, which the access returns.
-	 * Called for each address that the vCPU's cache does not have. Not needed by mslot_fault().
+	 * Called for each address that the vCPU's cache does not have. mslot_vcpu_poll() returns
+	 * -EDEADLK in it: the access may have translated other pages. Not needed by mslot_fault().
 	 */
 	int (*walk)(void *ctx, struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access,
 		    struct mslot_walk *out);
@@ -277,8 +278,8 @@ MSLOT_API int64_t mslot_prefault(struct mslot_vcpu *vcpu, struct mslot_root *roo
  *   vcpu   the caller's vCPU, whose cache forgets it too; or NULL
  *   root   the root
  *   addr   the address
- * Other vCPUs may use what they have cached until they call it themselves, or flush for another
- * reason, as with a processor's instruction.
+ * Other vCPUs are not asked to flush: as with a processor's instruction, each may use what it has
+ * cached until it calls this itself, or until mslot_zap_gfn() or another call asks all.
  * Returns the number of leaves that went (a large one goes as a whole): 0 or 1.
  * Context: any thread, in or outside sections. Takes the lock of one frame.
  */

@@ -57,6 +57,7 @@ enum perturb_point {
 	PERTURB_SLOT_CLAIMED,       /* bits of the slot set, the snapshot not looked at again */
 	PERTURB_FAULT_AGAIN,        /* something had changed, it begins anew */
 	PERTURB_LEAF_BUSY,          /* a leaf in its reverse map, its entry busy */
+	PERTURB_LEAF_SEEN,          /* a leaf to be taken out, its guard not taken */
 	PERTURB_LEAF_TAKEN,         /* out of its reverse map and its entry, the guard still held */
 	PERTURB_HEAD_LOCKED,        /* a range has a guard, its leaves not visited */
 	PERTURB_CHUNK_DIES,         /* its last slot is gone, none of its heads is dead yet */

@@ -32,7 +32,6 @@ void evict_push(struct mslot_mmu *mmu, struct mmu_table *table)
 
 static void append(struct mslot_mmu *mmu, struct mmu_table *table)
 {
-	table->queued = true;
 	table->next = NULL;
 	table->prev = mmu->newest;
 	if (mmu->newest)
@@ -40,6 +39,8 @@ static void append(struct mslot_mmu *mmu, struct mmu_table *table)
 	else
 		mmu->oldest = table;
 	mmu->newest = table;
+	/* Last: a fork finds what says so in the queue. */
+	table->queued = true;
 }
 
 static void detach(struct mslot_mmu *mmu, struct mmu_table *table)
@@ -85,16 +86,6 @@ void evict_remove(struct mmu_table *table)
 	pthread_mutex_unlock(&mmu->evict_lock);
 }
 
-static bool has_tables(const struct mmu_table *table)
-{
-	unsigned int i;
-
-	for (i = 0; table->level > 1 && i < TABLE_ENTRIES; i++)
-		if (atomic_load_explicit(&table->entry[i], memory_order_relaxed) & ENTRY_TABLE)
-			return true;
-	return false;
-}
-
 /*
  * Unlink the oldest table that has none below it, and take it off the queue. NULL: none was found,
  * or somebody else is at it.
@@ -111,9 +102,9 @@ static struct mmu_table *unlink_oldest(struct mslot_mmu *mmu)
 	for (looks = 0; looks < EVICT_LOOKS && (table = mmu->oldest) != NULL; looks++) {
 		detach(mmu, table);
 		link = (uint64_t)(uintptr_t)table | ENTRY_TABLE;
-		if (!has_tables(table) && atomic_compare_exchange_strong_explicit(
-					      &table->parent->entry[table->index], &link, 0,
-					      memory_order_acq_rel, memory_order_relaxed)) {
+		if (!table_has_tables(table) && atomic_compare_exchange_strong_explicit(
+						    &table->parent->entry[table->index], &link, 0,
+						    memory_order_acq_rel, memory_order_relaxed)) {
 			pthread_mutex_unlock(&mmu->evict_lock);
 			return table;
 		}

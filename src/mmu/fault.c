@@ -185,18 +185,10 @@ static int make_below(struct fault *f, struct mmu_table *table, unsigned int i)
 	return TRY_AGAIN;
 }
 
-/* May a leaf take the place of the table? Not of tables below: that would not end. */
-static bool collapsible(const struct mmu_table *table)
-{
-	unsigned int i;
-
-	for (i = 0; table->level > 1 && i < TABLE_ENTRIES; i++)
-		if (atomic_load_explicit(&table->entry[i], memory_order_relaxed) & ENTRY_TABLE)
-			return false;
-	return true;
-}
-
-/* The entry for the leaf to be, or a leaf above it. Returns 0 or -ENOMEM. */
+/*
+ * The entry for the leaf to be, or a leaf above it. A leaf takes the place of a table, but not of
+ * one with tables below: that would not end. Returns 0 or -ENOMEM.
+ */
 static int walk_down(struct fault *f)
 {
 	struct mmu_table *table = root_make_top(f->root), *below;
@@ -209,7 +201,7 @@ static int walk_down(struct fault *f)
 		f->entry = table_entry(table, f->i);
 		below = entry_table(f->entry);
 		if (entry_is_leaf(f->entry) ||
-		    (table->level <= f->level && (!below || collapsible(below))))
+		    (table->level <= f->level && (!below || !table_has_tables(below))))
 			return 0;
 		if (below)
 			table = below;

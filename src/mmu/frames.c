@@ -112,7 +112,7 @@ static bool make_node(struct frames *frames, _Atomic(struct frame_node *) *link,
 		return false;
 	node->frames = frames;
 	count_add(frames->counters, frames->bytes, node_bytes(level));
-	/* seq_cst: pairs with frames_next() of a zapper. */
+	/* seq_cst: pairs with a zapper's loads of links. */
 	if (!atomic_compare_exchange_strong_explicit(link, &none, node, memory_order_seq_cst,
 						     memory_order_seq_cst))
 		node_free(node, level);

@@ -46,7 +46,7 @@ static int walk(struct mslot_vcpu *vcpu, struct mslot_fault *fault)
 	}
 	if (!opt->walk)
 		return -EINVAL;
-	return opt->walk(opt->ctx, vcpu, fault->addr, fault->access, &fault->walk);
+	return root_walk(vcpu->root, vcpu, fault);
 }
 
 /*

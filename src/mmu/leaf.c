@@ -110,6 +110,7 @@ bool leaf_take(struct mmu_table *table, unsigned int i)
 				break;
 			continue;
 		}
+		PERTURB(LEAF_SEEN);
 		if (take_seen(table, i, head, gfn, &taken))
 			break;
 	}

@@ -16,11 +16,11 @@
  *      those above, before it can be seen, and as long as it is there
  *   M3 a fault installs what the current snapshot said at a load under the guard; a commit
  *      publishes before it zaps, and zapping takes the same guards: what is stale is zapped
- *   M4 a table is unlinked by one exchange of its parent's entry, whose winner has it retired; it
- * is taken apart after a grace period, under the writer mutex, and no walk is inside then M5 a
- * guard's holder allocates nothing, and waits for nothing but, in a split, finer guards M6 the
- * writer mutex is held by whoever goes over ranges: commits, zaps, age, protection, taking apart.
- * Faults and mslot_zap_page() do not take it
+ *   M4 a table is unlinked by one exchange of its parent's entry, whose winner has it retired;
+ *      it is taken apart after a grace period, under the writer mutex: no walk is inside then
+ *   M5 a guard's holder allocates nothing, and waits for nothing but, in a split, finer guards
+ *   M6 the writer mutex is held by whoever goes over ranges: commits, zaps, age, protection,
+ *      taking apart. Faults and mslot_zap_page() do not take it
  *
  * Locks: writer mutex, then roots_lock, then guards (coarse before fine), then evict_lock, in which
  * nothing is locked.
@@ -139,6 +139,8 @@ struct mmu_table *table_create(struct mslot_mmu *mmu, uint32_t space, bool shado
 			       unsigned int level, uint64_t first);
 /* Of one that nobody has seen, or that is taken apart. */
 void table_free(struct mmu_table *table);
+/* Is a table linked below? What a walk sees, while faults link some. */
+bool table_has_tables(const struct mmu_table *table);
 /*
  * Put a table in the place of `seen` in its parent. Returns false if the entry had changed: the
  * table is still the caller's.
@@ -163,6 +165,8 @@ struct mslot_root {
 int root_page(const struct mslot_root *root, uint64_t addr, uint64_t *page);
 /* The top, if it is of this generation; else NULL. In a section. */
 struct mmu_table *root_top(const struct mslot_root *root);
+/* The walk() of a root that has one, for a fault's address, on the vCPU's thread in its section. */
+int root_walk(struct mslot_root *root, struct mslot_vcpu *vcpu, struct mslot_fault *fault);
 /* The top, made if there was none. NULL without memory. In a section. */
 struct mmu_table *root_make_top(struct mslot_root *root);
 

@@ -22,7 +22,7 @@ static int fault_in(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t a
 		err = 0;
 		fault.stamp = mslot_root_stamp(root);
 		if (root->opt.kind == MSLOT_ROOT_SHADOW)
-			err = root->opt.walk(root->opt.ctx, vcpu, addr, access, &fault.walk);
+			err = root_walk(root, vcpu, &fault);
 		if (!err)
 			err = fault_page(vcpu, root, &fault, false, &leaf);
 	} while (err == -EAGAIN && fault.stamp != mslot_root_stamp(root));

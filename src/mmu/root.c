@@ -35,6 +35,17 @@ int root_page(const struct mslot_root *root, uint64_t addr, uint64_t *page)
 	return 0;
 }
 
+int root_walk(struct mslot_root *root, struct mslot_vcpu *vcpu, struct mslot_fault *fault)
+{
+	int err;
+
+	/* The section may not end meanwhile: the caller has host addresses of it. */
+	vcpu->depth++;
+	err = root->opt.walk(root->opt.ctx, vcpu, fault->addr, fault->access, &fault->walk);
+	vcpu->depth--;
+	return err;
+}
+
 static uint64_t generation(const struct mslot_root *root)
 {
 	/* seq_cst: pairs with mslot_zap_all(). */
@@ -43,7 +54,11 @@ static uint64_t generation(const struct mslot_root *root)
 
 struct mmu_table *root_top(const struct mslot_root *root)
 {
-	struct mmu_table *top = atomic_load_explicit(&root->top, memory_order_acquire);
+	/*
+	 * seq_cst: the publish before the look of a zapper without reverse maps, as a fault's top
+	 * before its recheck. Pairs with root_make_top().
+	 */
+	struct mmu_table *top = atomic_load_explicit(&root->top, memory_order_seq_cst);
 
 	return top && top->generation == generation(root) ? top : NULL;
 }
@@ -61,8 +76,9 @@ struct mmu_table *root_make_top(struct mslot_root *root)
 		if (!top)
 			return NULL;
 		top->generation = generation(root);
+		/* seq_cst: before the recheck of the fault. Pairs with root_top(). */
 		if (!atomic_compare_exchange_strong_explicit(
-			&root->top, &old, top, memory_order_acq_rel, memory_order_relaxed))
+			&root->top, &old, top, memory_order_seq_cst, memory_order_relaxed))
 			table_free(top);
 		else if (old)
 			table_retire(old);

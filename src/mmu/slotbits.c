@@ -33,10 +33,14 @@ static _Atomic uint64_t *word_of(const struct mmu_table *table, uint64_t index)
 
 	if (index < LOW_BITS)
 		return (_Atomic uint64_t *)(uintptr_t)&table->slots.low;
-	more = atomic_load_explicit(&table->slots.more, memory_order_acquire);
+	/*
+	 * seq_cst, both: to find no room is to find no bit, as slotbits_test() does after the
+	 * publish. Pairs with reserve_one(), which comes before the recheck.
+	 */
+	more = atomic_load_explicit(&table->slots.more, memory_order_seq_cst);
 	if (!more || part_of(index) >= PARTS)
 		return NULL;
-	words = atomic_load_explicit(&more->part[part_of(index)], memory_order_acquire);
+	words = atomic_load_explicit(&more->part[part_of(index)], memory_order_seq_cst);
 	return words ? &words[(index - (LOW_BITS << part_of(index))) / 64] : NULL;
 }
 
@@ -55,8 +59,9 @@ static bool reserve_one(struct mmu_table *table, uint64_t index)
 		more = mem_zalloc(sizeof(*more));
 		if (!more)
 			return false;
+		/* seq_cst, as that of the part. Pairs with word_of(). */
 		if (atomic_compare_exchange_strong_explicit(&table->slots.more, &no_more, more,
-							    memory_order_acq_rel,
+							    memory_order_seq_cst,
 							    memory_order_acquire)) {
 			count_add(counters, COUNT_LIST_BYTES, sizeof(*more));
 		} else {
@@ -70,7 +75,7 @@ static bool reserve_one(struct mmu_table *table, uint64_t index)
 	if (!words)
 		return false;
 	if (atomic_compare_exchange_strong_explicit(&more->part[k], &none, words,
-						    memory_order_acq_rel, memory_order_acquire))
+						    memory_order_seq_cst, memory_order_acquire))
 		count_add(counters, COUNT_LIST_BYTES, bytes);
 	else
 		mem_free(words);

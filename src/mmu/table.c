@@ -4,10 +4,11 @@
  *
  * A table dies in these steps:
  *   1 unlinked: one exchange of its parent's entry (or of the root's top) decides who retires it
- *   2 a grace period: walks that were inside are over, and nobody installs in it any more; zaps
- * find its leaves through the reverse maps as before 3 taken apart, under the writer mutex: leaves
- * out of the reverse maps, each under its guard; tables below are unlinked and retired in turn 4
- * freed: the reverse maps were the last way to it
+ *   2 a grace period: walks that were inside are over, and nobody installs in it any more;
+ *     zaps find its leaves through the reverse maps as before
+ *   3 taken apart, under the writer mutex: leaves out of the reverse maps, each under its
+ *     guard; tables below are unlinked and retired in turn
+ *   4 freed: the reverse maps were the last way to it
  */
 #include <stddef.h>
 #include <string.h>
@@ -56,21 +57,33 @@ void table_free(struct mmu_table *table)
 	mem_free(table);
 }
 
+bool table_has_tables(const struct mmu_table *table)
+{
+	unsigned int i;
+
+	for (i = 0; table->level > 1 && i < TABLE_ENTRIES; i++)
+		if (atomic_load_explicit(&table->entry[i], memory_order_relaxed) & ENTRY_TABLE)
+			return true;
+	return false;
+}
+
 bool table_link(struct mmu_table *parent, unsigned int i, uint64_t seen, struct mmu_table *table)
 {
 	uint64_t link = (uint64_t)(uintptr_t)table | ENTRY_TABLE;
 
 	table->parent = parent;
 	table->index = (uint16_t)i;
-	/* First: whoever retires it takes it off the queue. */
+	/* First, both: whoever retires it takes it off the queue, and the count never is below 0.
+	 */
+	count_add(&parent->mmu->counters, COUNT_TABLES, 1);
 	evict_push(parent->mmu, table);
 	/* seq_cst: the link before the recheck of the fault. Pairs with visit_table(). */
 	if (!atomic_compare_exchange_strong_explicit(&parent->entry[i], &seen, link,
 						     memory_order_seq_cst, memory_order_seq_cst)) {
 		evict_remove(table);
+		count_sub(&parent->mmu->counters, COUNT_TABLES, 1);
 		return false;
 	}
-	count_add(&parent->mmu->counters, COUNT_TABLES, 1);
 	return true;
 }
 
@@ -84,7 +97,7 @@ static void take_apart(struct mslot_map *map, struct map_deferred *deferred)
 
 	(void)map;
 	PERTURB(TABLE_TAKEN_APART);
-	/* Nobody has it by now, but maybe a thread that a fork has left behind. */
+	/* Nobody is inside any more; but before a fork, a thread that is dead may have been. */
 	atomic_store_explicit(&table->locked, false, memory_order_relaxed);
 	for (i = 0; i < TABLE_ENTRIES; i++) {
 		if (leaf_take(table, i))

@@ -31,8 +31,12 @@ int mslot_zap_page(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t ad
 		i = table_index(level, page);
 		entry = table_entry(table, i);
 		below = entry_table(entry);
-		if (entry_is_leaf(entry))
+		if (entry_is_leaf(entry)) {
 			n = leaf_take(table, i);
+			/* Somebody did, or has split it: the page has a leaf below then. */
+			if (!n)
+				below = table;
+		}
 	}
 	rcu_leave();
 	count_add(&root->mmu->counters, COUNT_ZAPPED, (uint64_t)n);

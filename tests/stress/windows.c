@@ -76,6 +76,7 @@ static const struct {
     WINDOW(SLOT_CLAIMED, "T1"),
     WINDOW(FAULT_AGAIN, "T1"),
     WINDOW(LEAF_BUSY, "T1"),
+    WINDOW(LEAF_SEEN, "T1"),
     WINDOW(LEAF_TAKEN, "T1"),
     WINDOW(HEAD_LOCKED, "T1"),
     WINDOW(CHUNK_DIES, "T1"),

@@ -204,6 +204,41 @@ static int no_walk(void **state)
 	return mslot_root_destroy(root);
 }
 
+static int walk_polling(void *ctx, struct mslot_vcpu *vcpu, uint64_t addr, enum mslot_access access,
+			struct mslot_walk *out)
+{
+	const struct mslot_snapshot *snap;
+
+	(void)access;
+	assert_int_equal(mslot_vcpu_poll(vcpu, &snap), -EDEADLK);
+	++*(unsigned int *)ctx;
+	*out = (struct mslot_walk){.gpa = addr, .level = 1};
+	return 0;
+}
+
+/* An access of two pages has the first one's host address when it asks for the second. */
+static void a_walk_cannot_end_the_section(void **state)
+{
+	unsigned int walks = 0;
+	struct mslot_root_options opt = {
+	    .kind = MSLOT_ROOT_SHADOW, .walk = walk_polling, .ctx = &walks};
+	struct fixture *f = *state;
+	struct mslot_root *root;
+	uint64_t val;
+
+	assert_int_equal(mslot_root_create(f->mmu, &opt, &root), 0);
+	use_root(f, root);
+	enter(f);
+	assert_int_equal(mslot_vcpu_load(f->vcpu, PAGES(6) - 4, 8, &val), 0);
+	assert_int_equal(
+	    mslot_prefault(f->vcpu, root, (struct mslot_range){0, PAGES(2)}, MSLOT_READ), 2);
+	assert_int_equal(walks, 4);
+	enter_again(f);
+	leave(f);
+	use_root(f, f->direct);
+	assert_int_equal(mslot_root_destroy(root), 0);
+}
+
 static void a_shadow_root_needs_a_walk(void **state)
 {
 	assert_int_equal(no_walk(state), 0);
@@ -425,6 +460,7 @@ int main(void)
 	    CASE(accesses_around_borders),
 	    CASE(what_is_no_access_is_refused),
 	    CASE(a_shadow_root_needs_a_walk),
+	    CASE(a_walk_cannot_end_the_section),
 	    CASE(copies_are_whole_or_nothing),
 	    CASE(cmpxchg_of_all_sizes),
 	    CASE(rmw_of_all_sizes),

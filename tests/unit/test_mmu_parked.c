@@ -173,6 +173,44 @@ static void a_claim_is_forgotten(void **state)
 	teardown_parks(&f);
 }
 
+/* ---- A leaf that is split ------------------------------------------------------------ */
+
+#define SHADOW_PAGE (4 * LARGE)
+
+static void *zap_in_large_leaf(void *arg)
+{
+	self = arg;
+	self->err = mslot_zap_page(NULL, self->f->shadow, PAGES(SHADOW_PAGE + 5));
+	self = NULL;
+	return NULL;
+}
+
+/* A zap of a page sees a large leaf, which a commit splits: then it is the small one that goes. */
+static void a_page_goes_although_its_leaf_is_split(void **state)
+{
+	struct parked zap = {.at = {PERTURB_LEAF_SEEN, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	mmu_setup(&f, 2);
+	atomic_store(&perturb_hook, park);
+	put_slot(f.map, def_of(1, 0, LARGE, f.region, 0));
+	mmu_enter(&f);
+	assert_int_equal(shadow_at(&f, SHADOW_PAGE, 0, 2, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	parked_start(&zap, &f, zap_in_large_leaf);
+	sem_wait(&zap.here);
+	split_slot(f.map, 1, 300, 2);
+	drop_slot(f.map, 2);
+	assert_int_equal(mmu_stats(&f).splits, 1);
+	sem_post(&zap.go_on);
+	parked_join(&zap);
+	assert_int_equal(zap.err, 1);
+	assert_int_equal(found_at(&f, f.shadow, SHADOW_PAGE + 5), 0);
+	assert_int_equal(found_at(&f, f.shadow, SHADOW_PAGE + 6), BIG_HVA + PAGES(6));
+	teardown_parks(&f);
+}
+
 /* ---- Fork -------------------------------------------------------------------------- */
 
 static int child_status(pid_t pid)
@@ -183,8 +221,11 @@ static int child_status(pid_t pid)
 	return status;
 }
 
-/* What a child does with its copy; returns the line of what is not as it should be, or 0. */
-static int use_in_child(struct mmu_fixture *f)
+/*
+ * What a child does with its copy; returns the line of what is not as it should be, or 0. `dying`:
+ * tables below those that are retired.
+ */
+static int use_in_child(struct mmu_fixture *f, uint64_t dying)
 {
 	const char *why;
 
@@ -197,7 +238,7 @@ static int use_in_child(struct mmu_fixture *f)
 		return __LINE__;
 	if (!mmu_form && mmu_stats(f).mapped != 2)
 		return __LINE__;
-	if (mmu_stats(f).tables != 6)
+	if (mmu_stats(f).tables - 6 > dying)
 		return __LINE__;
 	drop_slot(f->map, 1);
 	if (mslot_vcpu_root_set(f->vcpu, NULL) || mslot_root_destroy(f->direct) ||
@@ -206,7 +247,7 @@ static int use_in_child(struct mmu_fixture *f)
 	return 0;
 }
 
-static void fork_and_use(struct mmu_fixture *f)
+static void fork_and_use(struct mmu_fixture *f, uint64_t dying)
 {
 	pid_t pid = fork();
 
@@ -214,7 +255,7 @@ static void fork_and_use(struct mmu_fixture *f)
 	if (pid == 0) {
 		(void)alarm(CHILD_TIMEOUT_S);
 		atomic_store(&perturb_hook, NULL);
-		_exit(use_in_child(f));
+		_exit(use_in_child(f, dying));
 	}
 	assert_int_equal(child_status(pid), 0);
 }
@@ -227,8 +268,7 @@ static WITHOUT_TSAN void a_child_begins_with_empty_roots(void **state)
 	setup_parks(&f);
 	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
 	fault_range(&f, 0, 8, MSLOT_READ);
-	mmu_before_fork(&f);
-	fork_and_use(&f);
+	fork_and_use(&f, 0);
 	teardown_parks(&f);
 }
 
@@ -256,10 +296,47 @@ static WITHOUT_TSAN void a_fork_while_a_leaf_is_taken(void **state)
 	mmu_before_fork(&f);
 	parked_start(&taker, &f, zap_seventh);
 	sem_wait(&taker.here);
-	fork_and_use(&f);
+	fork_and_use(&f, 0);
 	sem_post(&taker.go_on);
 	parked_join(&taker);
 	assert_int_equal(taker.err, 1);
+	teardown_parks(&f);
+}
+
+/* Another frame is faulted in by another vCPU: in a top that has taken the place of the old one. */
+static void fault_beside(struct mmu_fixture *f)
+{
+	const struct mslot_snapshot *snap;
+	struct mslot_fault fault = {
+	    .addr = PAGES(5), .walk = {.gpa = PAGES(4), .level = 1}, .access = MSLOT_READ};
+	struct mslot_vcpu *vcpu = NULL;
+
+	assert_int_equal(mslot_vcpu_create(f->map, NULL, &vcpu), 0);
+	assert_int_equal(mslot_vcpu_enter(vcpu, &snap), 0);
+	assert_int_equal(mslot_fault(vcpu, f->shadow, &fault, NULL), 0);
+	mslot_vcpu_leave(vcpu);
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+}
+
+/* A retired table whose guard a dead thread has is taken apart all the same. */
+static void a_fork_while_a_dead_table_is_locked(void **state)
+{
+	struct parked late = {.at = {PERTURB_FAULT_LOCKED, PERTURB_POINTS}};
+	struct mmu_fixture f;
+
+	(void)state;
+	setup_parks(&f);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	mmu_enter(&f);
+	assert_int_equal(shadow_at(&f, 6, 4, 1, MSLOT_READ, NULL), 0);
+	mmu_leave(&f);
+	parked_start(&late, &f, fault_first);
+	sem_wait(&late.here);
+	mslot_zap_all(f.mmu);
+	fault_beside(&f);
+	fork_and_use(&f, 3);
+	sem_post(&late.go_on);
+	parked_join(&late);
 	teardown_parks(&f);
 }
 
@@ -268,11 +345,13 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
 	    cmocka_unit_test(a_claim_is_forgotten),
+	    cmocka_unit_test(a_page_goes_although_its_leaf_is_split),
 #ifndef UNDER_TSAN
 	    /* ThreadSanitizer allows no fork() beside other threads; unit/mmu_fork says so, too. */
 	    cmocka_unit_test(a_child_begins_with_empty_roots),
 	    cmocka_unit_test(a_fork_while_a_leaf_is_taken),
 #endif
+	    cmocka_unit_test(a_fork_while_a_dead_table_is_locked),
 	};
 
 	return MMU_RUN_BOTH_FORMS(tests);
