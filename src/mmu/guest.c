@@ -394,7 +394,7 @@ static bool cmpxchg_u128(void *host, struct mslot_u128 *expected, const struct m
 			     : "memory");
 	return done;
 }
-#elif defined(__aarch64__)
+#else /* aarch64, the other processor that there is a port to */
 static bool cmpxchg_u128(void *host, struct mslot_u128 *expected, const struct mslot_u128 *desired)
 {
 	struct mslot_u128 found, store;
@@ -418,8 +418,6 @@ static bool cmpxchg_u128(void *host, struct mslot_u128 *expected, const struct m
 	*expected = found;
 	return equal;
 }
-#else
-#error "no 16-byte compare and exchange for this processor"
 #endif
 
 static bool cmpxchg_16(void *host, void *expected, const void *desired)
