@@ -119,6 +119,11 @@ static bool check_head(struct check *c, uint64_t value, unsigned int level, uint
 		return true;
 	if (!(value & HEAD_LIST))
 		return check_leaf_of_head(c, value, level, gfn);
+	n = 0;
+	for (list = rmap_lists(value); list; list = list->next)
+		n += list->n;
+	if (n != rmap_count(value) || n < 2)
+		return fail(c, "a reverse map has another number of leaves than it says");
 	for (list = rmap_lists(value); list; list = list->next) {
 		if (list->n == 0 || list->n > list->room)
 			return fail(c, "a list of a reverse map is empty or too long");

@@ -54,7 +54,7 @@ static size_t list_bytes(uint32_t room)
 
 struct rmap_list *rmap_list_create(struct mslot_mmu *mmu, uint64_t value)
 {
-	uint32_t room = value & HEAD_LIST ? RMAP_LIST_MANY : RMAP_LIST_FEW;
+	uint16_t room = value & HEAD_LIST ? RMAP_LIST_MANY : RMAP_LIST_FEW;
 	struct rmap_list *list = mem_alloc(list_bytes(room));
 
 	if (!list)
@@ -81,14 +81,9 @@ bool rmap_needs_list(uint64_t value)
 
 uint64_t rmap_count(uint64_t value)
 {
-	const struct rmap_list *list;
-	uint64_t n = 0;
-
-	if (!(value & HEAD_LIST))
-		return value & ~HEAD_FLAGS ? 1 : 0;
-	for (list = rmap_lists(value); list; list = list->next)
-		n += list->n;
-	return n;
+	if (value & HEAD_LIST)
+		return rmap_lists(value)->total;
+	return value & ~HEAD_FLAGS ? 1 : 0;
 }
 
 static void note_longest(struct mslot_mmu *mmu, uint64_t value)
@@ -113,6 +108,7 @@ uint64_t rmap_add(struct mslot_mmu *mmu, uint64_t value, uint64_t leaf, struct r
 			list = *spare;
 			*spare = NULL;
 			list->next = value & HEAD_LIST ? rmap_lists(value) : NULL;
+			list->total = (uint32_t)rmap_count(value);
 			list->n = 0;
 			if (!list->next)
 				list->leaf[list->n++] = value;
@@ -120,6 +116,7 @@ uint64_t rmap_add(struct mslot_mmu *mmu, uint64_t value, uint64_t leaf, struct r
 		}
 		list = rmap_lists(value);
 		list->leaf[list->n++] = leaf;
+		list->total++;
 	}
 	if (value & HEAD_LIST || atomic_load_explicit(&mmu->longest, memory_order_relaxed) == 0)
 		note_longest(mmu, value);
@@ -130,8 +127,8 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		     bool (*remove)(void *ctx, uint64_t leaf), void *ctx)
 {
 	struct rmap_list *first, *list, **link;
-	uint64_t gone = 0;
-	uint32_t i, kept;
+	uint32_t total, gone = 0;
+	uint16_t i, kept;
 
 	if (!(value & HEAD_LIST)) {
 		if (!value || !remove(ctx, value))
@@ -140,11 +137,12 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		return 0;
 	}
 	first = rmap_lists(value);
+	total = first->total;
 	for (link = &first; (list = *link) != NULL;) {
 		for (i = kept = 0; i < list->n; i++)
 			if (!remove(ctx, list->leaf[i]))
 				list->leaf[kept++] = list->leaf[i];
-		gone += list->n - kept;
+		gone += (uint32_t)(list->n - kept);
 		list->n = kept;
 		if (kept > 0) {
 			link = &list->next;
@@ -154,6 +152,8 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		rmap_list_free(mmu, list);
 	}
 	count_sub(&mmu->counters, COUNT_MAPPED, gone);
+	if (first)
+		first->total = total - gone;
 	value = value_of(first);
 	if (first && !(value & HEAD_LIST))
 		rmap_list_free(mmu, first);

@@ -22,7 +22,8 @@
 
 struct rmap_list {
 	struct rmap_list *next;
-	uint32_t n, room;
+	uint16_t n, room;
+	uint32_t total; /* leaves of this list and those behind it, in the first; or stale */
 	uint64_t leaf[];
 };
 
