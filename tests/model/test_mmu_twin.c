@@ -100,7 +100,7 @@ static bool covered(uint64_t steps)
 		all = all && t->refused[i];
 	for (size_t i = 1; i <= NMMU_LEVELS; i++)
 		all = all && t->levels[i];
-	return all || steps < 10000 || twin_fail("some case never occurred\n");
+	return all || steps < 60000 || twin_fail("some case never occurred\n");
 }
 
 static void print_tally(uint64_t steps)
