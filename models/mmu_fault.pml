@@ -37,7 +37,7 @@
  *   SKIP_UNMARKED     marking heads that look empty
  *   UNLINK_LATE       unlinking the chunk before the commit ends: it does at the next one's
  *   GIVES_UP          with ZAP_PAGE: zapping a leaf whose chunk is not linked any more. As good,
- *                     but only with DEAD_FIRST
+ *                     but not with UNLINK_FIRST
  *   FREE_EARLY        the grace period before the chunk is freed
  * As good:
  *   UNLINK_FIRST      unlinks, then marks; as good for faults, that is
