@@ -127,7 +127,7 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		     bool (*remove)(void *ctx, uint64_t leaf), void *ctx)
 {
 	struct rmap_list *first, *list, **link;
-	uint32_t total, gone = 0;
+	uint32_t total = 0, gone = 0;
 	uint16_t i, kept;
 
 	if (!(value & HEAD_LIST)) {
@@ -137,12 +137,12 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 		return 0;
 	}
 	first = rmap_lists(value);
-	total = first->total;
 	for (link = &first; (list = *link) != NULL;) {
 		for (i = kept = 0; i < list->n; i++)
 			if (!remove(ctx, list->leaf[i]))
 				list->leaf[kept++] = list->leaf[i];
 		gone += (uint32_t)(list->n - kept);
+		total += kept;
 		list->n = kept;
 		if (kept > 0) {
 			link = &list->next;
@@ -153,7 +153,7 @@ uint64_t rmap_filter(struct mslot_mmu *mmu, uint64_t value,
 	}
 	count_sub(&mmu->counters, COUNT_MAPPED, gone);
 	if (first)
-		first->total = total - gone;
+		first->total = total;
 	value = value_of(first);
 	if (first && !(value & HEAD_LIST))
 		rmap_list_free(mmu, first);
