@@ -36,6 +36,14 @@ struct mslot_vcpu_options {
 	 */
 	void (*kick)(void *ctx);
 	void *ctx;
+	/*
+	 * Where the entries of the vCPU's dirty ring are to be: as many bytes as
+	 * mslot_ring_enable() was told, zeroed, aligned to a page of the map; for a ring that
+	 * another process collects, or that is shown through a file. The caller's, who keeps it
+	 * until mslot_vcpu_destroy() returned 0. NULL: the library's own memory. Not used where the
+	 * map has no rings.
+	 */
+	void *ring_memory;
 };
 
 /*
@@ -43,7 +51,7 @@ struct mslot_vcpu_options {
  *   map   the map
  *   opt   options, or NULL for none; copied
  *   out   receives the vCPU; ended by mslot_vcpu_destroy()
- * Returns 0, -ENOMEM.
+ * Returns 0, -EINVAL ring_memory is not aligned, -ENOMEM.
  * Context: any thread.
  * Lifetime: until mslot_vcpu_destroy() returns 0; the map cannot be destroyed before.
  */

@@ -47,24 +47,26 @@ _Static_assert(sizeof(struct ring_cell) % sizeof(struct mslot_ring_entry) == 0,
 
 /* ---- Memory --------------------------------------------------------------- */
 
-int ring_init(struct ring *ring, uint32_t entries, unsigned int page_shift)
+int ring_init(struct ring *ring, uint32_t entries, unsigned int page_shift, void *lent)
 {
-	size_t bytes = entries * (sizeof(ring->entries[0]) + sizeof(ring->cells[0]));
+	size_t own = lent ? 0 : entries * sizeof(ring->entries[0]);
+	size_t bytes = own + entries * sizeof(ring->cells[0]);
 
 	if (entries == 0)
 		return 0;
-	ring->entries = mem_alloc_aligned(page_bytes(page_shift), bytes);
-	if (!ring->entries)
+	ring->memory = mem_alloc_aligned(page_bytes(page_shift), bytes);
+	if (!ring->memory)
 		return -ENOMEM;
-	memset(ring->entries, 0, bytes);
-	ring->cells = (struct ring_cell *)(void *)(ring->entries + entries);
+	memset(ring->memory, 0, bytes);
+	ring->entries = lent ? lent : ring->memory;
+	ring->cells = (struct ring_cell *)(void *)((char *)ring->memory + own);
 	ring->size = entries;
 	return 0;
 }
 
 void ring_fini(struct ring *ring)
 {
-	mem_free(ring->entries);
+	mem_free(ring->memory);
 }
 
 static struct mslot_ring_entry *entry_at(const struct ring *ring, uint32_t i)

@@ -22,15 +22,19 @@ struct ring_cell {
 /* Counts wrap; entry i is that at i % size. */
 struct ring {
 	struct mslot_ring_entry *entries; /* page aligned; NULL: the vCPU has no ring */
-	struct ring_cell *cells;          /* in the same memory, behind them */
+	struct ring_cell *cells;          /* behind them, where they are ours */
+	void *memory;                     /* what ring_fini() frees */
 	uint32_t size;
 	uint32_t collected;                  /* the consumer's */
 	_Atomic uint32_t pushed;             /* stored by the vCPU's thread */
 	_Alignas(64) _Atomic uint32_t reset; /* stored under vcpus_lock */
 };
 
-/* A ring of so many entries; 0: none. Returns 0 or -ENOMEM. */
-int ring_init(struct ring *ring, uint32_t entries, unsigned int page_shift);
+/*
+ * A ring of so many entries; 0: none. They are in `lent`, zeroed memory of the caller's that is
+ * aligned to a page, or, where that is NULL, in our own. Returns 0 or -ENOMEM.
+ */
+int ring_init(struct ring *ring, uint32_t entries, unsigned int page_shift, void *lent);
 void ring_fini(struct ring *ring);
 
 /* Entries that there is room for. The vCPU's thread. */

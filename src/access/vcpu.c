@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/page.h"
 #include "base/perturb.h"
 #include "base/rcu.h"
 
@@ -116,7 +117,7 @@ static int lock_with_ring(struct mslot_vcpu *vcpu)
 	for (;;) {
 		/* Relaxed: compared again under the lock. */
 		entries = atomic_load_explicit(&map->log.ring_entries, memory_order_relaxed);
-		err = ring_init(&vcpu->ring, entries, map->opt.page_shift);
+		err = ring_init(&vcpu->ring, entries, map->opt.page_shift, vcpu->opt.ring_memory);
 		if (err)
 			return err;
 		pthread_mutex_lock(&map->vcpus_lock);
@@ -130,9 +131,12 @@ static int lock_with_ring(struct mslot_vcpu *vcpu)
 int mslot_vcpu_create(struct mslot_map *map, const struct mslot_vcpu_options *opt,
 		      struct mslot_vcpu **out)
 {
-	struct mslot_vcpu *vcpu = mem_alloc_aligned(64, sizeof(*vcpu));
+	struct mslot_vcpu *vcpu;
 	int err;
 
+	if (opt && (uintptr_t)opt->ring_memory & (page_bytes(map->opt.page_shift) - 1))
+		return -EINVAL;
+	vcpu = mem_alloc_aligned(64, sizeof(*vcpu));
 	if (!vcpu)
 		return -ENOMEM;
 	memset(vcpu, 0, sizeof(*vcpu));

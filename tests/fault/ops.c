@@ -332,6 +332,19 @@ static int run_vcpu(struct world *w, const struct op *op)
 	return err;
 }
 
+static int run_vcpu_lent(struct world *w, const struct op *op)
+{
+	static _Alignas(4096) unsigned char memory[PAGE];
+	const struct mslot_vcpu_options opt = {.ring_memory = memory};
+	struct mslot_vcpu *vcpu;
+	int err = mslot_vcpu_create(w->map, &opt, &vcpu);
+
+	(void)op;
+	if (!err)
+		w->result = vcpu;
+	return err;
+}
+
 static void finish_vcpu(struct world *w, const struct op *op)
 {
 	(void)op;
@@ -615,6 +628,8 @@ const struct op ops[] = {
      true, 0},
     {"vcpu_create with a ring", "mslot_vcpu_create", prepare_ring_vcpu, run_vcpu, finish_vcpu, 0,
      false, true, 0},
+    {"vcpu_create with a ring of ours", "mslot_vcpu_create", prepare_ring_vcpu, run_vcpu_lent,
+     finish_vcpu, 0, false, true, 0},
     {"commit: final harvest", "mslot_txn_commit", prepare_final, run_final, finish_final, 0, true,
      false, 0},
     {"commit: final harvest of many", "mslot_txn_commit", prepare_final_many, run_final,

@@ -86,6 +86,37 @@ static void calls_that_wait_are_refused_in_callbacks_and_sections(void **state)
 	mslot_vcpu_leave(f->vcpu[0]);
 }
 
+static void the_ring_can_be_in_memory_of_the_callers(void **state)
+{
+	struct fixture *f = *state;
+	struct mslot_ring_entry *memory = aligned_alloc(PAGE, 2 * PAGE), *e;
+	struct mslot_vcpu_options opt = {.ring_memory = (char *)memory + 8};
+	struct mslot_vcpu *vcpu = NULL;
+
+	memset(memory, 0, 2 * PAGE);
+	assert_int_equal(mslot_vcpu_create(f->map, &opt, &vcpu), -EINVAL);
+	opt.ring_memory = (char *)memory + PAGE / 2;
+	assert_int_equal(mslot_vcpu_create(f->map, &opt, &vcpu), -EINVAL);
+	assert_null(vcpu);
+	opt.ring_memory = memory;
+	assert_int_equal(mslot_vcpu_create(f->map, &opt, &vcpu), 0);
+	assert_int_equal(mslot_vcpu_ring(vcpu, &e), SIZE);
+	assert_ptr_equal(e, memory);
+	assert_int_equal(write_frames(vcpu, 5, 1), 0);
+	assert_int_equal(write_frames(vcpu, 7, 1), 0);
+	assert_true(memory[0].flags == MSLOT_RING_DIRTY && memory[0].offset == 5);
+	assert_true(memory[1].flags == MSLOT_RING_DIRTY && memory[1].offset == 7);
+	memory[0].flags = MSLOT_RING_RESET;
+	assert_int_equal(mslot_ring_reset(f->map), 1);
+	assert_int_equal(memory[0].flags, 0);
+	/* What is left goes to the bitmap, and nothing behind the ring was touched. */
+	assert_int_equal(mslot_vcpu_destroy(vcpu), 0);
+	expect_bitmap(f, 7, 1);
+	for (size_t i = 0; i < SIZE; i++)
+		assert_true(memory[SIZE + i].flags == 0 && memory[SIZE + i].offset == 0);
+	free(memory);
+}
+
 /* ---- Push and collect ----------------------------------------------------- */
 
 static void entries_are_those_of_kvm(void **state)
@@ -421,6 +452,7 @@ int main(void)
 	    cmocka_unit_test(enable_refuses),
 	    cmocka_unit_test(rings_come_before_vcpus_and_have_a_page_at_least),
 	    TEST(calls_that_wait_are_refused_in_callbacks_and_sections),
+	    TEST(the_ring_can_be_in_memory_of_the_callers),
 	    TEST(entries_are_those_of_kvm),
 	    TEST(every_write_of_a_vcpu_is_pushed_once),
 	    TEST(others_and_slots_without_log_do_not_push),
