@@ -199,6 +199,19 @@ MSLOT_API void mslot_region_options_get(const struct mslot_region *region,
 /* ---- Read side ---------------------------------------------------------- */
 
 /*
+ * mslot_fence_readers() - waits without system calls, for sections with fences.
+ * As a rule a section costs no fence, and whoever waits for readers calls the system twice, which
+ * interrupts all CPUs that run threads of the process: some 10 us each time where CPUs are
+ * virtual. After this call each section costs two fences (some 10 ns), and a wait takes as long
+ * as the sections do. For processes whose readers are vCPUs above all, which enter rarely and
+ * are asked out by each DELETE and MOVE. Holds for the whole process, other users of liburcu's
+ * bulletproof flavour in it included, and for good.
+ * Returns 0 (also the second time), -EBUSY there is a map.
+ * Context: any thread, before the first map; no other thread may wait for readers of that flavour.
+ */
+MSLOT_API int mslot_fence_readers(void);
+
+/*
  * mslot_thread_init() - do a thread's one-time registration now.
  * The first mslot_enter() of a thread does it otherwise; real-time threads call
  * this first so that every later mslot_enter() is wait-free (R4). Undone by the

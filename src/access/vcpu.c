@@ -38,6 +38,9 @@
 #define VCPU_IS_INSIDE 1u
 #define VCPU_IS_WATCHED 2u
 
+/* Of stand_back(): a microsecond or two, as long as a grace period without system calls. */
+#define STAND_BACK_SPINS 64u
+
 _Thread_local struct mslot_vcpu *vcpu_current;
 
 /* ---- Asking --------------------------------------------------------------- */
@@ -86,6 +89,18 @@ static bool watch_any(struct mslot_map *map)
 	return false;
 }
 
+static bool any_inside(struct mslot_map *map)
+{
+	struct mslot_vcpu *vcpu;
+
+	for (vcpu = map->vcpus; vcpu; vcpu = vcpu->next)
+		/* Relaxed: a hint. */
+		if (vcpu != vcpu_running() &&
+		    atomic_load_explicit(&vcpu->inside, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 static void forget_others(struct mslot_map *map)
 {
 	struct mslot_vcpu *vcpu;
@@ -102,6 +117,7 @@ static void forget_others(struct mslot_map *map)
 static const struct map_vcpu_ops vcpu_ops = {
     .ask = ask_all,
     .watch = watch_any,
+    .busy = any_inside,
     .forked = forget_others,
 };
 
@@ -224,11 +240,34 @@ static __attribute__((noinline)) bool turn_back(struct mslot_vcpu *vcpu)
 	return false;
 }
 
+/*
+ * Somebody waits for a grace period: if it can be over soon, stay out for it, once a wait. To
+ * enter would only mean to be asked out again. Bounded, so that a section of another reader keeps
+ * nobody.
+ */
+static __attribute__((noinline)) void stand_back(struct mslot_vcpu *vcpu)
+{
+	struct mslot_map *map = vcpu->map;
+	/* All relaxed: hints. */
+	uint32_t awaits = atomic_load_explicit(&map->awaits, memory_order_relaxed);
+	unsigned int i;
+
+	if (vcpu->stood_back == awaits)
+		return;
+	vcpu->stood_back = awaits;
+	for (i = 0;
+	     i < STAND_BACK_SPINS && atomic_load_explicit(&map->awaited, memory_order_relaxed) != 0;
+	     i++)
+		rcu_relax();
+}
+
 /* Returns false, and is out again, when the gate is closed. */
 static bool try_enter(struct mslot_vcpu *vcpu)
 {
 	struct mslot_map *map = vcpu->map;
 
+	if (__builtin_expect(atomic_load_explicit(&map->awaited, memory_order_relaxed) != 0, 0))
+		stand_back(vcpu);
 	rcu_enter();
 	PERTURB(READER_ENTERED);
 	/* Relaxed: the exchange carries it. Pairs with ask_one(). */

@@ -34,6 +34,7 @@ struct mslot_vcpu {
 
 	_Alignas(64) struct mslot_map *map;
 	const struct mslot_snapshot *snap; /* of the section */
+	uint32_t stood_back;               /* for which of map->awaits */
 	uint32_t depth;                    /* sections, nested ones included */
 	struct mslot_hint hint;
 	struct mslot_vcpu_options opt; /* constant */

@@ -91,6 +91,13 @@ static inline void rcu_synchronize(void)
 	RCU_NOTE_ACQUIRE(rcu_tsan_leave);
 }
 
+/*
+ * From now on sections pay for fences, and rcu_synchronize() makes no system call. No grace period
+ * may be under way. Sections may: each looks at the variable where its fence would be, and the call
+ * of membarrier() in it makes up for the fences of those that looked before.
+ */
+void rcu_fence_readers(void);
+
 /* Has the calling thread been in a section, or in rcu_thread_register()? */
 static inline bool rcu_thread_registered(void)
 {
@@ -101,6 +108,12 @@ static inline bool rcu_thread_registered(void)
 static inline void rcu_thread_register(void)
 {
 	(void)urcu_bp_read_ongoing();
+}
+
+/* Between two looks at what another thread will change. */
+static inline void rcu_relax(void)
+{
+	caa_cpu_relax();
 }
 
 static inline void rcu_before_fork(void)

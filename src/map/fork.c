@@ -158,6 +158,18 @@ void fork_untrack(struct mslot_map *map)
 	pthread_mutex_unlock(&list_lock);
 }
 
+bool fork_without_maps(void (*run)(void))
+{
+	bool none;
+
+	pthread_mutex_lock(&list_lock);
+	none = !maps;
+	if (none)
+		run();
+	pthread_mutex_unlock(&list_lock);
+	return none;
+}
+
 void map_fork_hook_add(struct mslot_map *map, struct map_fork_hook *hook)
 {
 	hook->next = map->fork_hooks;

@@ -11,6 +11,9 @@
 void fork_track(struct mslot_map *map);
 void fork_untrack(struct mslot_map *map);
 
+/* Call `run` while no map exists nor can come to exist. Returns false if there is one. */
+bool fork_without_maps(void (*run)(void));
+
 /* Embedded in what belongs to a map and has locks, or threads, of its own. */
 struct map_fork_hook {
 	struct map_fork_hook *next;

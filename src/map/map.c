@@ -384,8 +384,10 @@ static void synchronize(struct mslot_map *map, uint32_t requests)
 	 * that word carries it. Pairs with mslot_vcpu_enter().
 	 */
 	atomic_fetch_add_explicit(&map->awaited, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&map->awaits, 1, memory_order_relaxed);
 	map_ask_vcpus(map, VCPU_LEAVE | requests);
 	PERTURB(VCPUS_ASKED);
+	map_await_vcpus(map);
 	reclaim_synchronize(map);
 	atomic_fetch_sub_explicit(&map->awaited, 1, memory_order_relaxed);
 	logging_begun(map, generation);

@@ -11,7 +11,13 @@
 #include "base/page.h"
 #include "base/perturb.h"
 #include "base/rcu.h"
+#include "map/fork.h"
 #include "map/span.h"
+
+int mslot_fence_readers(void)
+{
+	return fork_without_maps(rcu_fence_readers) ? 0 : -EBUSY;
+}
 
 int mslot_thread_init(void)
 {

@@ -109,6 +109,8 @@ struct mslot_map {
 	_Atomic uint64_t reclaimed;
 	/* Grace periods that somebody waits for: a vCPU that enters meanwhile is asked at once. */
 	_Atomic uint32_t awaited;
+	/* How many there were; only a hint. */
+	_Atomic uint32_t awaits;
 	/* An EXCLUSIVE commit is under way; stored under vcpus_lock. */
 	_Atomic bool gate_closed;
 

@@ -18,9 +18,15 @@
 #include "map/vcpus.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "base/perturb.h"
+#include "base/rcu.h"
 #include "map/reclaim.h"
+
+/* How often map_await_vcpus() looks: for some 10 us, then for a millisecond or so. */
+#define SPINS 200u
+#define YIELDS 2000u
 
 int map_vcpus_init(struct mslot_map *map)
 {
@@ -61,6 +67,27 @@ void map_ask_vcpus(struct mslot_map *map, uint32_t requests)
 	pthread_mutex_lock(&map->vcpus_lock);
 	map_ask_vcpus_locked(map, requests);
 	pthread_mutex_unlock(&map->vcpus_lock);
+}
+
+static bool any_busy(struct mslot_map *map)
+{
+	bool busy;
+
+	pthread_mutex_lock(&map->vcpus_lock);
+	busy = map->nvcpus > 0 && map->vcpu_ops->busy(map);
+	pthread_mutex_unlock(&map->vcpus_lock);
+	return busy;
+}
+
+void map_await_vcpus(struct mslot_map *map)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPINS && any_busy(map); i++)
+		rcu_relax();
+	/* Perhaps its thread waits for this CPU. */
+	for (i = 0; i < YIELDS && any_busy(map); i++)
+		sched_yield();
 }
 
 static bool gate_closed(struct mslot_map *map)

@@ -27,6 +27,8 @@ struct map_vcpu_ops {
 	 * out. If not, all that they did inside happened before.
 	 */
 	bool (*watch)(struct mslot_map *map);
+	/* Is a vCPU inside? Only a hint. */
+	bool (*busy)(struct mslot_map *map);
 	/* In the child of a fork: the other threads, and their sections, do not exist. */
 	void (*forked)(struct mslot_map *map);
 };
@@ -41,6 +43,12 @@ uint64_t map_nvcpus(struct mslot_map *map);
 void map_ask_vcpus(struct mslot_map *map, uint32_t requests);
 /* The same with vcpus_lock held, as it is in the hooks of a fork's child. */
 void map_ask_vcpus_locked(struct mslot_map *map, uint32_t requests);
+
+/*
+ * Give vCPUs that were asked a moment to come out: a grace period that meets none inside is short,
+ * and liburcu sleeps for 10 ms when a section goes on for some microseconds. Only saves time.
+ */
+void map_await_vcpus(struct mslot_map *map);
 
 /*
  * Keep the map's vCPUs out, one caller at a time. No mutex held, not in a section. Returns 0

@@ -99,6 +99,13 @@ static void region_options_get(struct world *w)
 
 /* ---- Sections and holds ------------------------------------------------- */
 
+static void fence_readers(struct world *w)
+{
+	(void)w;
+	/* The world has a map. */
+	SEALED(CHECK(mslot_fence_readers() == -EBUSY, "not refused"));
+}
+
 static void thread_init(struct world *w)
 {
 	(void)w;
@@ -414,6 +421,7 @@ const struct quiet quiets[] = {
     {"mslot_check_map", check_map},
     {"mslot_region_put", region_put},
     {"mslot_region_options_get", region_options_get},
+    {"mslot_fence_readers", fence_readers},
     {"mslot_thread_init", thread_init},
     {"mslot_enter mslot_leave", enter_and_leave},
     {"mslot_hold_snapshot mslot_hold_put mslot_holders", holds},

@@ -64,6 +64,9 @@ uint64_t stress_scaled(uint64_t n)
 
 void stress_begin(const char *name)
 {
+#ifdef FENCED
+	CHECK_OK(mslot_fence_readers());
+#endif
 	struct timespec ts;
 
 	program = name;
