@@ -82,9 +82,16 @@ struct mslot_kvm_region_entry {
 /* The batched request proposed for KVM in 2022: a header, then nent entries. */
 struct mslot_kvm_region_list {
 	__u32 nent;
-	__u32 flags; /* zero */
+	__u32 flags; /* zero or MSLOT_KVM_LIST_EXCLUSIVE */
 	struct mslot_kvm_region_entry entries[];
 };
+
+/*
+ * Keep the map's vCPUs out during the change, as MSLOT_COMMIT_EXCLUSIVE does: an access of one that
+ * spans several slots sees all of the change or nothing of it. Without it a vCPU that has one page
+ * in its cache and not the next may see an old slot beside a new one until it polls.
+ */
+#define MSLOT_KVM_LIST_EXCLUSIVE (1u << 0)
 
 /*
  * mslot_kvm_set_user_memory_region_list() - several requests as one change.
@@ -96,9 +103,12 @@ struct mslot_kvm_region_list {
  * All entries take effect in one publish, for all spaces at once, or none does. Each
  * slot may be named once; only the final map must be free of overlap.
  * Returns 0 (also for nent 0), -EFAULT list_bytes too small for nent, -E2BIG more
- *   entries than the map's max_edits, -EINVAL flags or pad not zero, a slot named twice, or a
- *   wrong invalidate_slot; otherwise as mslot_kvm_set_user_memory_region().
- * Context: as mslot_kvm_set_user_memory_region(); waits once if any entry would.
+ *   entries than the map's max_edits, -EINVAL an unknown flag, pad not zero, a slot named
+ *   twice, or a wrong invalidate_slot; otherwise as mslot_kvm_set_user_memory_region(). Before
+ *   all of these -EDEADLK for EXCLUSIVE inside a section, in a listener callback or in a
+ *   release callback.
+ * Context: as mslot_kvm_set_user_memory_region(); waits once if any entry would. EXCLUSIVE waits
+ *   for the vCPUs in any case.
  */
 MSLOT_API int mslot_kvm_set_user_memory_region_list(struct mslot_map *map,
 						    const struct mslot_kvm_region_list *list,

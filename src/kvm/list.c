@@ -21,6 +21,8 @@
 
 #include "base/alloc.h"
 #include "kvm/request.h"
+#include "map/reclaim.h"
+#include "map/vcpus.h"
 #include "map/writer.h"
 
 static_assert(sizeof(struct mslot_kvm_region_entry) == 64, "the proposed layout");
@@ -30,8 +32,8 @@ struct list_scan {
 	struct mslot_map *map;
 	struct mslot_txn *txn;
 	const struct mslot_kvm_region_list *list;
-	uint32_t nent;
-	uint32_t nscanned; /* entries read: all, or up to the failed one */
+	uint32_t nent, flags; /* of the header */
+	uint32_t nscanned;    /* entries read: all, or up to the failed one */
 	uint32_t nedits;
 	uint32_t failed; /* entry to blame, or MSLOT_NO_EDIT */
 	bool waits;      /* an edit does */
@@ -142,24 +144,18 @@ static int scan_and_commit(struct list_scan *scan)
 	return err;
 }
 
-static int check_header(struct list_scan *scan, size_t list_bytes)
+static int check_header(const struct list_scan *scan, size_t list_bytes)
 {
-	struct mslot_kvm_region_list header;
 	struct mslot_map_options opt;
 
-	if (list_bytes < sizeof(header))
+	if (list_bytes < sizeof(*scan->list))
 		return -EFAULT;
-	memcpy(&header, scan->list, sizeof(header));
-	atomic_signal_fence(memory_order_seq_cst);
-	if (header.nent > (list_bytes - sizeof(header)) / sizeof(scan->list->entries[0]))
+	if (scan->nent > (list_bytes - sizeof(*scan->list)) / sizeof(scan->list->entries[0]))
 		return -EFAULT;
 	mslot_map_options_get(scan->map, &opt);
-	if (header.nent > opt.max_edits)
+	if (scan->nent > opt.max_edits)
 		return -E2BIG;
-	if (header.flags)
-		return -EINVAL;
-	scan->nent = header.nent;
-	return 0;
+	return scan->flags & ~MSLOT_KVM_LIST_EXCLUSIVE ? -EINVAL : 0;
 }
 
 static int list_apply(struct list_scan *scan, size_t list_bytes)
@@ -183,6 +179,45 @@ static int list_apply(struct list_scan *scan, size_t list_bytes)
 	return err;
 }
 
+/* The header, once: the caller's memory may change. */
+static void read_header(struct list_scan *scan, size_t list_bytes)
+{
+	struct mslot_kvm_region_list header;
+
+	if (list_bytes < sizeof(header))
+		return;
+	memcpy(&header, scan->list, sizeof(header));
+	atomic_signal_fence(memory_order_seq_cst);
+	scan->nent = header.nent;
+	scan->flags = header.flags;
+}
+
+static int list_commit(struct list_scan *scan, size_t list_bytes)
+{
+	int err = map_write_begin(scan->map);
+
+	if (err)
+		return err;
+	err = list_apply(scan, list_bytes);
+	map_write_end(scan->map);
+	return err;
+}
+
+/* With the vCPUs out, before the writer mutex is taken: one may want it in its section. */
+static int list_commit_exclusive(struct list_scan *scan, size_t list_bytes)
+{
+	int err;
+
+	if (map_wait_deadlocks(0) || reclaimer_self())
+		return -EDEADLK;
+	err = map_exclude(scan->map, UINT64_MAX);
+	if (err)
+		return err;
+	err = list_commit(scan, list_bytes);
+	map_readmit(scan->map);
+	return err;
+}
+
 int mslot_kvm_set_user_memory_region_list(struct mslot_map *map,
 					  const struct mslot_kvm_region_list *list,
 					  size_t list_bytes, __u32 *failed_entry)
@@ -190,11 +225,9 @@ int mslot_kvm_set_user_memory_region_list(struct mslot_map *map,
 	struct list_scan scan = {.map = map, .list = list, .failed = MSLOT_NO_EDIT};
 	int err;
 
-	err = map_write_begin(map);
-	if (!err) {
-		err = list_apply(&scan, list_bytes);
-		map_write_end(map);
-	}
+	read_header(&scan, list_bytes);
+	err = scan.flags & MSLOT_KVM_LIST_EXCLUSIVE ? list_commit_exclusive(&scan, list_bytes)
+						    : list_commit(&scan, list_bytes);
 	if (!err && scan.waits)
 		map_synchronize(map);
 	if (err && failed_entry)

@@ -180,6 +180,9 @@ void reclaim_run(struct mslot_map *map, unsigned int max_batches)
 			map->retired_tail = &map->retired_head;
 		dispose_batch(&d, batch);
 	}
+	/* Somebody has waited for a grace period: there is nothing to ask the reclaimer for. */
+	if (!map->retired_head)
+		map->unasked_bytes = 0;
 	while ((dropped = map->dropped) != NULL) {
 		map->dropped = dropped->next;
 		dispose_hold(&d, dropped);

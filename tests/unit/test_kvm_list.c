@@ -5,7 +5,12 @@
  */
 #include "kvm_calls.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+
+#include <mslot/vcpu.h>
 
 #include "base/alloc.h"
 
@@ -190,10 +195,11 @@ static void header_flags(void **state)
 {
 	struct list *l = *state;
 
-	for (unsigned int bit = 0; bit < 32; bit++) {
+	/* Beside the one that is known. */
+	for (unsigned int bit = 1; bit < 32; bit++) {
 		list_reset(l);
 		list_add(l, (struct req){10, 0, 0, P, HVA}, false);
-		l->u.head.flags = 1u << bit;
+		l->u.head.flags = 1u << bit | MSLOT_KVM_LIST_EXCLUSIVE;
 		assert_list_refused(l, -EINVAL, MSLOT_NO_EDIT);
 	}
 	l->u.head.flags = 0;
@@ -490,6 +496,99 @@ static void no_memory_at_any_allocation(void **state)
 	assert_true(count_slots(l->map) == 3);
 }
 
+/* ---- Lists that keep vCPUs out ------------------------------------------ */
+
+static void exclusive_inside_a_section_is_refused(void **state)
+{
+	struct list *l = *state;
+	const struct mslot_snapshot *snap = mslot_enter(l->map);
+
+	list_reset(l);
+	list_add(l, (struct req){10, 0, 0, P, HVA}, false);
+	assert_int_equal(list_call(l), 0);
+	list_reset(l);
+	list_add(l, (struct req){11, 0, P, P, HVA}, false);
+	l->u.head.flags = MSLOT_KVM_LIST_EXCLUSIVE;
+	assert_int_equal(list_call(l), -EDEADLK);
+	mslot_leave(snap);
+	assert_int_equal(list_call(l), 0);
+}
+
+struct runner {
+	struct mslot_vcpu *vcpu;
+	atomic_bool inside, stop;
+	atomic_uint rounds;
+	unsigned int met; /* commits that found it inside */
+};
+
+static void *run_vcpu(void *arg)
+{
+	struct runner *r = arg;
+	const struct mslot_snapshot *snap;
+
+	while (!atomic_load(&r->stop)) {
+		assert_int_equal(mslot_vcpu_enter(r->vcpu, &snap), 0);
+		atomic_store(&r->inside, true);
+		atomic_fetch_add(&r->rounds, 1);
+		while (!mslot_vcpu_pending(r->vcpu) && !atomic_load(&r->stop))
+			sched_yield();
+		atomic_store(&r->inside, false);
+		mslot_vcpu_leave(r->vcpu);
+	}
+	return NULL;
+}
+
+static void look_for_vcpu(void *ctx, const struct mslot_diff *diff)
+{
+	struct runner *r = ctx;
+
+	(void)diff;
+	r->met += atomic_load(&r->inside) ? 1 : 0;
+}
+
+static unsigned int switch_slots(struct list *l, struct runner *r, __u32 flags)
+{
+	unsigned int i, rounds, met;
+
+	r->met = 0;
+	for (i = 0; i < 100; i++) {
+		rounds = atomic_load(&r->rounds);
+		while (!atomic_load(&r->inside))
+			sched_yield();
+		list_reset(l);
+		list_add(l, (struct req){10, 0, i % 2 ? P : 0, P, HVA}, i > 0);
+		l->u.head.flags = flags;
+		assert_int_equal(list_call(l), 0);
+		while (i > 0 && atomic_load(&r->rounds) == rounds)
+			sched_yield();
+	}
+	met = r->met;
+	list_reset(l);
+	list_add(l, (struct req){10, 0, 0, 0, HVA}, true);
+	assert_int_equal(list_call(l), 0);
+	return met;
+}
+
+static void exclusive_keeps_vcpus_out(void **state)
+{
+	const struct mslot_listener_ops ops = {.commit = look_for_vcpu};
+	struct list *l = *state;
+	struct mslot_listener *listener;
+	struct runner r = {.vcpu = NULL};
+	pthread_t thread;
+
+	assert_int_equal(mslot_vcpu_create(l->map, NULL, &r.vcpu), 0);
+	assert_int_equal(mslot_listener_add(l->map, &ops, &r, 0, &listener), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_vcpu, &r), 0);
+	assert_int_equal(switch_slots(l, &r, MSLOT_KVM_LIST_EXCLUSIVE), 0);
+	/* It can be seen where it is allowed. */
+	assert_true(switch_slots(l, &r, 0) > 0);
+	atomic_store(&r.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(mslot_listener_remove(listener), 0);
+	assert_int_equal(mslot_vcpu_destroy(r.vcpu), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -509,6 +608,8 @@ int main(void)
 	    TEST(spaces_switch_at_once),
 	    TEST(veto_and_section_blame_no_entry),
 	    TEST(no_memory_at_any_allocation),
+	    TEST(exclusive_inside_a_section_is_refused),
+	    TEST(exclusive_keeps_vcpus_out),
 	};
 
 	return cmocka_run_group_tests_name("kvm_list", tests, NULL, NULL);
