@@ -5,7 +5,7 @@
 src/base < src/index < src/log < src/map < src/dirty < src/access < src/mmu < src/kvm, and each public header belongs to a
 layer, so that src/index cannot know slots by including <mslot/map.h>. Clients (cli/, bench/,
 adapters/, examples/) see include/mslot only, and cli/ the headers of bench/ that measure, though of
-the engines only what those show. In the library
+the engines only what those show; the processor of adapters/x86 knows nothing of ioctls. In the library
 <urcu...> is for src/base/rcu.h alone; the benchmark's engines have a seam of their own.
 """
 import os
@@ -16,17 +16,20 @@ import source
 LAYERS = ["base", "index", "log", "map", "dirty", "access", "mmu", "kvm"]
 PUBLIC = {"map.h": "map", "txn.h": "map", "lease.h": "map", "dirty.h": "dirty",
           "access.h": "access", "vcpu.h": "access", "mmu.h": "mmu", "guest.h": "mmu",
-          "kvm.h": "kvm", "mslot.h": "kvm"}
+          "kvm.h": "kvm", "kvm_ioctl.h": "kvm", "mslot.h": "kvm"}
 CLIENTS = ("cli", "bench", "adapters", "examples")
 URCU_SEAMS = (os.path.join("src", "base", "rcu.h"),
               os.path.join("bench", "engines", "kvm_design.h"))
+# What `mslot kvm` shares with the programs that it runs; and who knows nothing of ioctls.
+SHARED = os.path.join("adapters", "kvm_client", "stats_format.h")
+PROCESSOR = os.path.join("adapters", "x86", "")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
 
 
 def resolve(root, path, name):
     """The file of the tree that a quoted include means, or None."""
     for base in (os.path.dirname(path), "src", "include", "tests", "tests/support", "fuzz", "bench",
-                 ""):
+                 "adapters/x86", "adapters/kvm_client", ""):
         candidate = os.path.normpath(os.path.join(base, name))
         # NAME.in is a file that the build fills in.
         if any(os.path.isfile(os.path.join(root, candidate + end)) for end in ("", ".in")):
@@ -51,9 +54,17 @@ def judge(root, path, bracket, name):
     if name.startswith("urcu"):
         return None if path in URCU_SEAMS else \
             "only src/base/rcu.h and bench/engines/kvm_design.h include liburcu"
+    if path.startswith(PROCESSOR) and name == "linux/kvm.h":
+        return "the processor knows nothing of ioctls"
     if target is None:
         return f'"{name}" is no file of the tree' if bracket == '"' else \
             f"<{name}> is no public header" if name.startswith("mslot/") else None
+    if path.startswith(PROCESSOR):
+        if os.path.dirname(target) == "adapters/kvm_client" or name in ("mslot/kvm.h",
+                                                                        "mslot/kvm_ioctl.h"):
+            return "the processor knows nothing of ioctls"
+    if target == SHARED and top == "cli":
+        return None
     if top in CLIENTS:
         if target_top == "include" and bracket == "<" or target_top == top:
             return None
@@ -96,6 +107,10 @@ PLANTS = [
     ("bench/planted.c", '#include "cli/table.h"\n', "may include <mslot/...> only"),
     ("bench/engines/planted.c", "#include <urcu/urcu-bp.h>\n", "only src/base/rcu.h"),
     ("bench/engines/planted.c", '#include "map/writer.h"\n', "may include <mslot/...> only"),
+    ("adapters/x86/planted.c", "#include <linux/kvm.h>\n", "knows nothing of ioctls"),
+    ("adapters/x86/planted.c", "#include <mslot/kvm.h>\n", "knows nothing of ioctls"),
+    ("adapters/x86/planted.c", '#include "../kvm_client/client.h"\n', "knows nothing of ioctls"),
+    ("cli/planted.c", '#include "adapters/kvm_client/client.h"\n', "may include <mslot/...> only"),
     ("adapters/planted/a.c", '#include "map/writer.h"\n', "may include <mslot/...> only"),
 ]
 
