@@ -30,6 +30,7 @@ int replay_main(int argc, char **argv);
 int map_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int migrate_main(int argc, char **argv);
+int kvm_main(int argc, char **argv);
 
 /* Print `mslot VERB: message` to stderr; an empty verb leaves only `mslot: message`. */
 void cli_error(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -14,6 +14,7 @@ static const struct cli_verb verbs[] = {
     {"bench", "measure lookups, edits, setup and memory", bench_main},
     {"migrate-demo", "move a guest that writes and changes its map to another process",
      migrate_main},
+    {"kvm", "run a program that was written for /dev/kvm, without it", kvm_main},
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -397,12 +397,14 @@ static void do_single(struct world *w)
 static int judge_header(const struct world *w, const struct mslot_kvm_region_list *header,
 			size_t list_bytes)
 {
+	if (list_bytes >= sizeof(*header) && header->flags & MSLOT_KVM_LIST_EXCLUSIVE && w->inside)
+		return -EDEADLK;
 	if (list_bytes < sizeof(*header) ||
 	    (list_bytes - sizeof(*header)) / sizeof(header->entries[0]) < header->nent)
 		return -EFAULT;
 	if (header->nent > w->naive.opt.max_edits)
 		return -E2BIG;
-	return header->flags ? -EINVAL : 0;
+	return header->flags & ~MSLOT_KVM_LIST_EXCLUSIVE ? -EINVAL : 0;
 }
 
 /* A list in memory that ends where *bytes says; the header may lie, or reach beyond it. */

@@ -17,7 +17,7 @@ import os
 import re
 
 HEADERS = ("map.h", "txn.h", "lease.h", "access.h", "vcpu.h", "mmu.h", "guest.h", "dirty.h",
-           "kvm.h")
+           "kvm.h", "kvm_ioctl.h")
 SECTIONS = ("Returns", "Context", "Lifetime")
 NO_MEMORY = "there is not enough memory"
 

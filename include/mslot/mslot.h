@@ -42,6 +42,7 @@
 #include <mslot/dirty.h>
 #include <mslot/guest.h>
 #include <mslot/kvm.h>
+#include <mslot/kvm_ioctl.h>
 #include <mslot/lease.h>
 #include <mslot/map.h>
 #include <mslot/mmu.h>

@@ -15,7 +15,8 @@
 
 static void help_goes_to_stdout_and_names_every_verb(void **state)
 {
-	static const char *const verb[] = {"oracle", "replay", "map", "bench", "migrate-demo"};
+	static const char *const verb[] = {"oracle", "replay",       "map",
+					   "bench",  "migrate-demo", "kvm"};
 	struct run r;
 
 	(void)state;

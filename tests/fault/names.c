@@ -92,8 +92,9 @@ static unsigned int report(const struct names *of, const struct names *in, bool 
 
 bool names_complete(const char *dir)
 {
-	static const char *const headers[] = {"map.h", "txn.h",   "lease.h", "access.h", "vcpu.h",
-					      "mmu.h", "guest.h", "dirty.h", "kvm.h",    "mslot.h"};
+	static const char *const headers[] = {"map.h",  "txn.h",       "lease.h", "access.h",
+					      "vcpu.h", "mmu.h",       "guest.h", "dirty.h",
+					      "kvm.h",  "kvm_ioctl.h", "mslot.h"};
 	static struct names declared, loud, silent, both;
 	unsigned int wrong = 0;
 	size_t i;
