@@ -12,11 +12,13 @@ override CONFIG := $(if $(filter command line,$(origin CONFIG)),$(CONFIG),test)
 SANITIZER_SCALE ?= 10
 # How many source mutations `make mutants` tries: a number or all.
 MUTANTS ?= all
+# How often `make selftests` runs everything.
+REPEAT ?= 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := release
 .PHONY: release demo test asan tsan stress fault mutants fuzz models counts lint gate install \
-	bench abi abi-update cross clean help
+	selftests bench abi abi-update cross clean help
 
 release: ## the optimised library and command line: build/release/mslot (also plain `make`)
 	@scripts/install-deps build
@@ -54,6 +56,11 @@ mutants: ## mistakes in a copy of the source, each killed by a named test; MUTAN
 	@scripts/install-deps build test clang
 	@scripts/mutants $(MUTANTS)
 
+selftests: ## the kernel's own KVM tests under `mslot kvm`, REPEAT=N times; unpacks Debian's kernel source
+	@scripts/install-deps build
+	@scripts/install-deps selftests || true
+	@scripts/selftests --repeat $(REPEAT)
+
 models: ## check the Spin models of the protocols and that each mutation of them fails
 	@scripts/install-deps models
 	@models/run
@@ -68,6 +75,7 @@ lint: ## formatting, static analysis, and the project's own rules
 
 gate: ## everything that must pass, as continuous integration runs it
 	@scripts/install-deps build test clang lint models valgrind
+	@scripts/install-deps selftests || true
 	@scripts/gate
 
 install: ## install below PREFIX (default /usr/local), staged in DESTDIR if set
