@@ -110,37 +110,6 @@ static void piece_cut(struct piece *piece, const struct string *str, uint64_t n)
 	piece->n = n;
 }
 
-static uint64_t element_get(const uint8_t *host, unsigned int size)
-{
-	switch (size) {
-	case 1:
-		return *(const volatile uint8_t *)host;
-	case 2:
-		return *(const volatile unaligned_u16 *)host;
-	case 4:
-		return *(const volatile unaligned_u32 *)host;
-	default:
-		return *(const volatile unaligned_u64 *)host;
-	}
-}
-
-static void element_put(uint8_t *host, unsigned int size, uint64_t val)
-{
-	switch (size) {
-	case 1:
-		*(volatile uint8_t *)host = (uint8_t)val;
-		break;
-	case 2:
-		*(volatile unaligned_u16 *)host = (uint16_t)val;
-		break;
-	case 4:
-		*(volatile unaligned_u32 *)host = (uint32_t)val;
-		break;
-	default:
-		*(volatile unaligned_u64 *)host = val;
-	}
-}
-
 /* The i-th element in the order of execution. */
 static uint8_t *element_at(const struct piece *piece, const struct string *str, uint64_t i)
 {
@@ -164,8 +133,8 @@ static void copy(const struct piece *to, const struct piece *from, const struct 
 		return;
 	}
 	for (i = 0; i < to->n; i++)
-		element_put(element_at(to, str, i), str->size,
-			    element_get(element_at(from, str, i), str->size));
+		host_store(element_at(to, str, i), str->size,
+			   host_load(element_at(from, str, i), str->size));
 }
 
 static enum step move_one(struct cpu *cpu, const struct insn *insn, const struct string *str)
@@ -216,7 +185,7 @@ static void fill(const struct piece *to, unsigned int size, uint64_t val)
 		return;
 	}
 	for (i = 0; i < to->n; i++)
-		element_put(to->low + i * size, size, val);
+		host_store(to->low + i * size, size, val);
 }
 
 enum step exec_stos(struct cpu *cpu, const struct insn *insn)
@@ -316,7 +285,7 @@ enum step exec_scas(struct cpu *cpu, const struct insn *insn)
 	if (in.n)
 		piece_cut(&in, &str, in.n);
 	while (i < in.n) {
-		val = element_get(element_at(&in, &str, i), str.size);
+		val = host_load(element_at(&in, &str, i), str.size);
 		i++;
 		if (over(insn, acc, val))
 			break;
@@ -356,8 +325,8 @@ enum step exec_cmps(struct cpu *cpu, const struct insn *insn)
 	piece_cut(&first, &str, n);
 	piece_cut(&second, &str, n);
 	while (i < n) {
-		a = element_get(element_at(&first, &str, i), str.size);
-		b = element_get(element_at(&second, &str, i), str.size);
+		a = host_load(element_at(&first, &str, i), str.size);
+		b = host_load(element_at(&second, &str, i), str.size);
 		i++;
 		if (over(insn, a, b))
 			break;

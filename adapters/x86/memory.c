@@ -183,43 +183,32 @@ static enum step mmio_write(struct cpu *cpu, const struct part *part, const uint
 
 /* ---- Loads and stores ----------------------------------------------------- */
 
-/* One instruction where the host has one: aligned accesses are atomic. */
+/* Where the host has one instruction for it. */
+static bool is_one_access(unsigned int len)
+{
+	return len == 1 || len == 2 || len == 4 || len == 8;
+}
+
 static void copy_in(uint8_t *to, const uint8_t *host, unsigned int len)
 {
-	switch (len) {
-	case 1:
-		*to = *(const volatile uint8_t *)host;
-		break;
-	case 2:
-		*(unaligned_u16 *)to = *(const volatile unaligned_u16 *)host;
-		break;
-	case 4:
-		*(unaligned_u32 *)to = *(const volatile unaligned_u32 *)host;
-		break;
-	case 8:
-		*(unaligned_u64 *)to = *(const volatile unaligned_u64 *)host;
-		break;
-	default:
+	uint64_t val;
+
+	if (is_one_access(len)) {
+		val = host_load(host, len);
+		memcpy(to, &val, len);
+	} else {
 		memcpy(to, host, len);
 	}
 }
 
 static void copy_out(uint8_t *host, const uint8_t *from, unsigned int len)
 {
-	switch (len) {
-	case 1:
-		*(volatile uint8_t *)host = *from;
-		break;
-	case 2:
-		*(volatile unaligned_u16 *)host = *(const unaligned_u16 *)from;
-		break;
-	case 4:
-		*(volatile unaligned_u32 *)host = *(const unaligned_u32 *)from;
-		break;
-	case 8:
-		*(volatile unaligned_u64 *)host = *(const unaligned_u64 *)from;
-		break;
-	default:
+	uint64_t val = 0;
+
+	if (is_one_access(len)) {
+		memcpy(&val, from, len);
+		host_store(host, len, val);
+	} else {
 		memcpy(host, from, len);
 	}
 }

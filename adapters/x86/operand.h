@@ -154,19 +154,7 @@ static inline enum step update_open_at(struct cpu *cpu, uint64_t linear, unsigne
 		if (!upd->host)
 			return memory_read(cpu, linear, size, &upd->val);
 	}
-	switch (size) {
-	case 1:
-		upd->val = *(const volatile uint8_t *)upd->host;
-		break;
-	case 2:
-		upd->val = *(const volatile unaligned_u16 *)upd->host;
-		break;
-	case 4:
-		upd->val = *(const volatile unaligned_u32 *)upd->host;
-		break;
-	default:
-		upd->val = *(const volatile unaligned_u64 *)upd->host;
-	}
+	upd->val = host_load(upd->host, size);
 	return STEP_NEXT;
 }
 
@@ -181,19 +169,7 @@ static inline enum step update_close(struct cpu *cpu, const struct update *upd, 
 {
 	if (__builtin_expect(!upd->host, 0))
 		return memory_write(cpu, upd->linear, size, &val);
-	switch (size) {
-	case 1:
-		*(volatile uint8_t *)upd->host = (uint8_t)val;
-		break;
-	case 2:
-		*(volatile unaligned_u16 *)upd->host = (uint16_t)val;
-		break;
-	case 4:
-		*(volatile unaligned_u32 *)upd->host = (uint32_t)val;
-		break;
-	default:
-		*(volatile unaligned_u64 *)upd->host = val;
-	}
+	host_store(upd->host, size, val);
 	memory_stored(cpu, upd->host, size);
 	return STEP_NEXT;
 }

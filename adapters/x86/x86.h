@@ -260,39 +260,23 @@ typedef uint16_t unaligned_u16 __attribute__((__may_alias__, __aligned__(1)));
 typedef uint32_t unaligned_u32 __attribute__((__may_alias__, __aligned__(1)));
 typedef uint64_t unaligned_u64 __attribute__((__may_alias__, __aligned__(1)));
 
-/* Accesses of one host instruction each, so that aligned ones are atomic. */
-static inline enum step memory_load(struct cpu *cpu, uint64_t linear, unsigned int size,
-				    uint64_t *out)
+/* Accesses of 1, 2, 4 or 8 bytes, of one host instruction each, so that aligned ones are atomic. */
+static inline uint64_t host_load(const void *host, unsigned int size)
 {
-	const void *host = memory_hit(cpu, linear, size, MSLOT_READ);
-
-	if (__builtin_expect(!host, 0)) {
-		*out = 0;
-		return memory_read(cpu, linear, size, out);
-	}
 	switch (size) {
 	case 1:
-		*out = *(const volatile uint8_t *)host;
-		break;
+		return *(const volatile uint8_t *)host;
 	case 2:
-		*out = *(const volatile unaligned_u16 *)host;
-		break;
+		return *(const volatile unaligned_u16 *)host;
 	case 4:
-		*out = *(const volatile unaligned_u32 *)host;
-		break;
+		return *(const volatile unaligned_u32 *)host;
 	default:
-		*out = *(const volatile unaligned_u64 *)host;
+		return *(const volatile unaligned_u64 *)host;
 	}
-	return STEP_NEXT;
 }
 
-static inline enum step memory_store(struct cpu *cpu, uint64_t linear, unsigned int size,
-				     uint64_t val)
+static inline void host_store(void *host, unsigned int size, uint64_t val)
 {
-	void *host = memory_hit(cpu, linear, size, MSLOT_WRITE);
-
-	if (__builtin_expect(!host, 0))
-		return memory_write(cpu, linear, size, &val);
 	switch (size) {
 	case 1:
 		*(volatile uint8_t *)host = (uint8_t)val;
@@ -306,6 +290,29 @@ static inline enum step memory_store(struct cpu *cpu, uint64_t linear, unsigned 
 	default:
 		*(volatile unaligned_u64 *)host = val;
 	}
+}
+
+static inline enum step memory_load(struct cpu *cpu, uint64_t linear, unsigned int size,
+				    uint64_t *out)
+{
+	const void *host = memory_hit(cpu, linear, size, MSLOT_READ);
+
+	if (__builtin_expect(!host, 0)) {
+		*out = 0;
+		return memory_read(cpu, linear, size, out);
+	}
+	*out = host_load(host, size);
+	return STEP_NEXT;
+}
+
+static inline enum step memory_store(struct cpu *cpu, uint64_t linear, unsigned int size,
+				     uint64_t val)
+{
+	void *host = memory_hit(cpu, linear, size, MSLOT_WRITE);
+
+	if (__builtin_expect(!host, 0))
+		return memory_write(cpu, linear, size, &val);
+	host_store(host, size, val);
 	memory_stored(cpu, host, size);
 	return STEP_NEXT;
 }
