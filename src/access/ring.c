@@ -38,6 +38,7 @@
 #include "base/rcu.h"
 #include "dirty/dirty.h"
 #include "map/writer.h"
+#include "map/wait.h"
 
 #define MAX_ENTRIES UINT32_C(65536)
 
@@ -338,7 +339,7 @@ int64_t mslot_ring_reset(struct mslot_map *map)
 	int64_t n = 0;
 	bool owed;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	if (!atomic_load_explicit(&map->log.ring_entries, memory_order_relaxed))
 		return -ENXIO;
@@ -412,7 +413,7 @@ int mslot_ring_enable(struct mslot_map *map, uint64_t ring_bytes, uint32_t flags
 {
 	int err;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = check_size(map, ring_bytes, flags);
 	if (err)

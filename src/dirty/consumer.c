@@ -23,6 +23,7 @@
 #include "dirty/dirty.h"
 #include "map/logging.h"
 #include "map/txn.h"
+#include "map/wait.h"
 
 static uint32_t set_bit(const struct mslot_dirty *dirty)
 {
@@ -243,7 +244,7 @@ int mslot_dirty_create(struct mslot_map *map, const struct mslot_dirty_options *
 	struct mslot_dirty *dirty;
 	int err;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = consumer_alloc(map, opt, &dirty);
 	if (err)
@@ -301,7 +302,7 @@ int mslot_dirty_destroy(struct mslot_dirty *dirty)
 
 	if (!dirty)
 		return 0;
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	map = dirty->map;
 	pthread_mutex_lock(&map->log.harvest_lock);

@@ -87,8 +87,6 @@ struct harvest {
 	struct log_extent *clean;
 };
 
-/* Would a harvest wait for its own caller? */
-bool harvest_deadlocks(void);
 void harvest_begin(struct harvest *h, struct mslot_map *map);
 void harvest_add(struct harvest *h, const struct log_view *view, uint64_t first, uint64_t end);
 /* `snap` is held, and is the one whose pages were added. */

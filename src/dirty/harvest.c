@@ -27,13 +27,8 @@
 #include "base/alloc.h"
 #include "dirty/dirty.h"
 #include "map/logging.h"
-#include "map/reclaim.h"
+#include "map/wait.h"
 #include "map/writer.h"
-
-bool harvest_deadlocks(void)
-{
-	return map_wait_deadlocks(0) || reclaimer_self();
-}
 
 void harvest_begin(struct harvest *h, struct mslot_map *map)
 {
@@ -133,7 +128,7 @@ int mslot_dirty_get(struct mslot_dirty *dirty, struct mslot_dirty_batch **out)
 	struct mslot_dirty_batch *batch;
 	int err;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	batch = mem_zalloc(sizeof(*batch));
 	if (!batch)

@@ -26,6 +26,7 @@
 #include "dirty/dirty.h"
 #include "kvm/request.h"
 #include "map/writer.h"
+#include "map/wait.h"
 
 /* ---- Capabilities ---- */
 
@@ -213,7 +214,7 @@ int mslot_kvm_get_dirty_log(struct mslot_map *map, const struct kvm_dirty_log *l
 	struct harvest h;
 	int err;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = check_ids(map, key);
 	if (err)
@@ -285,7 +286,7 @@ int mslot_kvm_clear_dirty_log(struct mslot_map *map, const struct kvm_clear_dirt
 	struct harvest h;
 	int err;
 
-	if (harvest_deadlocks())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = check_ids(map, key);
 	if (!err && log->first_page % BITMAP_WORD_BITS)

@@ -21,7 +21,7 @@
 
 #include "base/alloc.h"
 #include "kvm/request.h"
-#include "map/reclaim.h"
+#include "map/wait.h"
 #include "map/vcpus.h"
 #include "map/writer.h"
 
@@ -208,7 +208,7 @@ static int list_commit_exclusive(struct list_scan *scan, size_t list_bytes)
 {
 	int err;
 
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = map_exclude(scan->map, UINT64_MAX);
 	if (err)

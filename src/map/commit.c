@@ -22,6 +22,7 @@
 #include "map/reclaim.h"
 #include "map/txn.h"
 #include "map/vcpus.h"
+#include "map/wait.h"
 
 /* The most scratch memory that a map keeps from commit to commit. */
 #define SCRATCH_KEEP ((size_t)64 << 10)
@@ -441,7 +442,7 @@ static int commit_exclusive(struct mslot_txn *txn, const struct txn_commit_args 
 	struct mslot_map *map = txn->map;
 	int err;
 
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return refuse_early(txn, -EDEADLK,
 				    map_owned(map) ? "in a listener callback of this map"
 						   : "would wait inside a section or a callback",

@@ -17,6 +17,7 @@
 #include "map/txn.h"
 #include "map/vcpus.h"
 #include "map/writer.h"
+#include "map/wait.h"
 
 /* Serial numbers that a map takes at a time. */
 #define SERIAL_BLOCK (UINT64_C(1) << 16)
@@ -274,7 +275,7 @@ int mslot_map_destroy(struct mslot_map *map)
 {
 	if (!map)
 		return 0;
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	map_lock(map);
 	if (map_busy(map)) {

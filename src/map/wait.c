@@ -19,6 +19,11 @@
 #include "map/wait.h"
 #include "map/writer.h"
 
+bool map_wait_refused(void)
+{
+	return map_wait_deadlocks(0) || reclaimer_self();
+}
+
 static bool unreachable(struct mslot_map *map, uint64_t generation)
 {
 	/* Acquire: reclaim_run()'s queueing of releases before our look at that queue. */
@@ -68,7 +73,7 @@ static int wait_settled(struct mslot_map *map, uint64_t generation, int64_t time
 {
 	int err;
 
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	err = wait_published(map, generation, deadline);
 	if (err)

@@ -11,7 +11,7 @@
 
 #include "base/page.h"
 #include "base/perturb.h"
-#include "map/reclaim.h"
+#include "map/wait.h"
 #include "mmu/zap.h"
 
 /* Returns 0 or -EINVAL. */
@@ -28,7 +28,7 @@ int mslot_invalidate_begin(struct mslot_mmu *mmu, struct mslot_range range)
 
 	if (last_byte(range, &last))
 		return -EINVAL;
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	pthread_mutex_lock(&inv->lock);
 	/* seq_cst: the range before the count before the zap. Pairs with check_invalidation(). */

@@ -9,7 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/page.h"
-#include "map/reclaim.h"
+#include "map/wait.h"
 #include "map/vcpus.h"
 #include "mmu/rmap.h"
 
@@ -200,7 +200,7 @@ int mslot_mmu_destroy(struct mslot_mmu *mmu)
 	if (!mmu)
 		return 0;
 	map = mmu->map;
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	if (mmu->roots || atomic_load_explicit(&mmu->inv.count, memory_order_acquire) > 0)
 		return -EBUSY;

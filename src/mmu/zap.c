@@ -7,7 +7,7 @@
 #include "access/tlb.h"
 #include "access/vcpu.h"
 #include "base/page.h"
-#include "map/reclaim.h"
+#include "map/wait.h"
 #include "mmu/zap.h"
 
 int mslot_zap_page(struct mslot_vcpu *vcpu, struct mslot_root *root, uint64_t addr)
@@ -141,7 +141,7 @@ void mslot_zap_all(struct mslot_mmu *mmu)
 
 int mslot_mmu_sync(struct mslot_mmu *mmu)
 {
-	if (map_wait_deadlocks(0) || reclaimer_self())
+	if (map_wait_refused())
 		return -EDEADLK;
 	map_synchronize(mmu->map);
 	return 0;
