@@ -18,7 +18,7 @@
  */
 bool lease_settled(struct mslot_map *map, uint64_t generation);
 
-/* Does a (write) lease of the map hold memory that `old` shows as it was taken, `next` not? */
+/* Does a (write) lease of the map hold a page that `old` shows as it was taken, `next` not? */
 bool lease_breaks(struct mslot_map *map, const struct mslot_snapshot *old,
 		  const struct mslot_snapshot *next, bool writes_only);
 

@@ -121,6 +121,29 @@ static bool intact(const struct copy *c, const struct mslot_snapshot *snap)
 	return true;
 }
 
+/* Does any page of the segment show it in `old` and not in `next`? */
+static bool loses(const struct copy *c, const struct mslot_snapshot *old,
+		  const struct mslot_snapshot *next)
+{
+	const uint64_t end = c->gpa + c->len_bytes;
+	const struct mslot_slot *slot;
+	struct copy part = *c;
+	struct mslot_iter iter;
+	uint64_t first, last;
+
+	mslot_iter_gpa(&iter, old, c->space, (struct mslot_range){c->gpa, c->len_bytes});
+	while ((slot = mslot_iter_next(&iter)) != NULL) {
+		first = slot->base_gfn << slot->page_shift;
+		last = first + slot_len_bytes(slot);
+		part.gpa = first > c->gpa ? first : c->gpa;
+		part.len_bytes = (last < end ? last : end) - part.gpa;
+		part.hva = c->hva + (part.gpa - c->gpa);
+		if (intact(&part, old) && !intact(&part, next))
+			return true;
+	}
+	return false;
+}
+
 /* Registry locked. */
 static void release_parked(void)
 {
@@ -199,7 +222,7 @@ bool lease_breaks(struct mslot_map *map, const struct mslot_snapshot *old,
 	lease_registry_lock();
 	while (!breaks && next_of(&it, map, &c))
 		breaks = (!writes_only || c.access == MSLOT_WRITE) && !intact(&c, next) &&
-			 intact(&c, old);
+			 loses(&c, old, next);
 	lease_registry_unlock();
 	return breaks;
 }

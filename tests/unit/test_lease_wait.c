@@ -247,6 +247,38 @@ static void with_nowait_it_is_refused_instead(void **state)
 	}
 }
 
+/* A lease of which a page is gone still holds the others. */
+static void with_nowait_every_page_counts_for_itself(void **state)
+{
+	struct mslot_lease *lease;
+	struct mslot_txn *txn;
+	struct scene s;
+
+	(void)state;
+	scene_init(&s);
+	lease = lease_now(s.map, 20, 4, "blocker");
+	/* Frames 20 and 21 go; 24 to 31, which nobody leased; then 22 alone. */
+	txn = begin(s.map);
+	resize(txn, 22, 10);
+	assert_int_equal(finish(txn, NULL), 0);
+	txn = begin(s.map);
+	resize(txn, 22, 2);
+	assert_int_equal(commit_nowait(txn, NULL), 0);
+	txn = begin(s.map);
+	resize(txn, 23, 1);
+	assert_int_equal(commit_nowait(txn, NULL), -EBUSY);
+	/* Other memory in all places: what goes then is not the lease's. */
+	mslot_txn_abort(txn);
+	txn = begin(s.map);
+	replace(&s, txn);
+	assert_int_equal(finish(txn, NULL), 0);
+	txn = begin(s.map);
+	delete (&s, txn);
+	assert_int_equal(commit_nowait(txn, NULL), 0);
+	mslot_lease_put(lease);
+	scene_fini(&s);
+}
+
 static int vetoes;
 
 static int veto(void *ctx, const struct mslot_diff *diff)
@@ -636,6 +668,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_edit_is_waited_for_if_it_takes_memory_away),
 	    cmocka_unit_test(with_nowait_it_is_refused_instead),
+	    cmocka_unit_test(with_nowait_every_page_counts_for_itself),
 	    cmocka_unit_test(nowait_has_its_place_among_the_checks),
 	    cmocka_unit_test(release_waits_for_the_put),
 	    cmocka_unit_test(a_lease_that_was_put_delays_nothing),
