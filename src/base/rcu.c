@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifdef RCU_TSAN
+#ifdef MSLOT_TSAN
 char rcu_tsan_leave, rcu_tsan_enter;
 #endif
 

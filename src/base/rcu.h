@@ -38,15 +38,7 @@ struct urcu_bp_reader;
 extern DECLARE_URCU_TLS(struct urcu_bp_reader *, urcu_bp_reader);
 #endif
 
-#if defined(__SANITIZE_THREAD__)
-#define RCU_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RCU_TSAN 1
-#endif
-#endif
-
-#ifdef RCU_TSAN
+#ifdef MSLOT_TSAN
 #include <sanitizer/tsan_interface.h>
 extern char rcu_tsan_leave, rcu_tsan_enter; /* addresses only */
 #define RCU_NOTE_RELEASE(tag) __tsan_release(&(tag))

@@ -18,16 +18,10 @@
 
 #include <mslot/mslot.h>
 
+#include "base/sanitize.h"
+
 #define FORKS 40u
 #define PAGE 4096u
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
 
 static struct mslot_map *map, *mirror;
 static struct mslot_region *region;
@@ -221,7 +215,7 @@ int main(void)
 	struct mslot_region_options opt = {.hva = ram, .len_bytes = PAGE, .fd = -1};
 	size_t i;
 
-#ifdef UNDER_TSAN
+#ifdef MSLOT_TSAN
 	printf("skipped: ThreadSanitizer allows no fork() beside other threads\n");
 	return 77;
 #endif

@@ -19,6 +19,8 @@
 
 #include <mslot/mslot.h>
 
+#include "base/sanitize.h"
+
 #define PAGE 4096u
 
 static _Atomic int released;
@@ -226,12 +228,8 @@ static void a_child_releases_what_was_queued(void **state)
 	pid_t pid;
 
 	(void)state;
-#if defined(__SANITIZE_THREAD__)
+#ifdef MSLOT_TSAN
 	skip();
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-	skip();
-#endif
 #endif
 	atomic_store(&released, 0);
 	atomic_store(&stage, 0);

@@ -16,18 +16,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/sanitize.h"
 #include "stress/world.h"
 
 #define LOOKUPS UINT64_C(1000000)
 #define READERS 2
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 static struct world world;
 static struct stress_step step = STRESS_STEP_INIT;
@@ -71,7 +64,7 @@ static void write_slowly(struct stress_thread *self)
 	self->ops++;
 }
 
-#ifndef SANITIZED
+#ifndef MSLOT_SANITIZED
 #define ALLOW(nr)                                                                                  \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1),                                           \
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -187,7 +180,7 @@ int main(void)
 	world_fini(&world);
 	if (stress_end())
 		return 1;
-#ifndef SANITIZED
+#ifndef MSLOT_SANITIZED
 	if (!watched) {
 		printf("skipped: seccomp is not available, so system calls were not watched\n");
 		return 77;

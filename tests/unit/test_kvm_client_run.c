@@ -11,12 +11,12 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/sanitize.h"
 #include "faults.h"
 
 /* ThreadSanitizer allows no new threads in the child of a fork, and a VM has one. */
 #define CHILD_MAKES_VMS true
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#ifdef MSLOT_TSAN
 #undef CHILD_MAKES_VMS
 #define CHILD_MAKES_VMS false
 /* A handler that calls runs when no other call is under way: it may allocate. */
@@ -25,7 +25,6 @@ const char *__tsan_default_options(void)
 {
 	return "report_signal_unsafe=0";
 }
-#endif
 #endif
 
 #define LOOP 0xeb, 0xfe

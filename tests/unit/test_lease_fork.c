@@ -13,15 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sanitize.h"
 #include "map/lease.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
 
 struct lessee {
 	struct mslot_map *map;
@@ -116,7 +109,7 @@ int main(void)
 	    cmocka_unit_test(a_child_has_the_leases_and_may_put_them),
 	};
 
-#ifdef UNDER_TSAN
+#ifdef MSLOT_TSAN
 	/* Each child starts a reclaimer of its own. */
 	puts("SKIP: ThreadSanitizer does not support new threads in a child of fork()");
 	return 77;

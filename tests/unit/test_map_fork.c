@@ -13,15 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_TIMEOUT_S 40
+#include "base/sanitize.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
+#define CHILD_TIMEOUT_S 40
 
 static atomic_uint releases;
 
@@ -275,7 +269,7 @@ int main(void)
 	    cmocka_unit_test(forks_in_the_middle_of_commits_leave_the_child_whole),
 	};
 
-#ifdef UNDER_TSAN
+#ifdef MSLOT_TSAN
 	/* Each child starts a reclaimer of its own. */
 	puts("SKIP: ThreadSanitizer does not support new threads in a child of fork()");
 	return 77;

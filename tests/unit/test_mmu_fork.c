@@ -7,15 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sanitize.h"
 #include "mmu/mmu.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
 
 #define CHILD_CHECK(cond)                                                                          \
 	do {                                                                                       \
@@ -151,7 +144,7 @@ int main(void)
 	    cmocka_unit_test(a_child_takes_apart_what_was_retired),
 	};
 
-#ifdef UNDER_TSAN
+#ifdef MSLOT_TSAN
 	/* Each child starts a reclaimer of its own. */
 	puts("SKIP: ThreadSanitizer does not support new threads in a child of fork()");
 	return 77;

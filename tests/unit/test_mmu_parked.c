@@ -12,17 +12,10 @@
 #include <unistd.h>
 
 #include "base/perturb.h"
+#include "base/sanitize.h"
 #include "mmu/mmu.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-
-#ifdef UNDER_TSAN
+#ifdef MSLOT_TSAN
 #define WITHOUT_TSAN __attribute__((unused))
 #else
 #define WITHOUT_TSAN
@@ -346,7 +339,7 @@ int main(void)
 	    cmocka_unit_test(a_page_changes_while_its_chunk_dies),
 	    cmocka_unit_test(a_claim_is_forgotten),
 	    cmocka_unit_test(a_page_goes_although_its_leaf_is_split),
-#ifndef UNDER_TSAN
+#ifndef MSLOT_TSAN
 	    /* ThreadSanitizer allows no fork() beside other threads; unit/mmu_fork says so, too. */
 	    cmocka_unit_test(a_child_begins_with_empty_roots),
 	    cmocka_unit_test(a_fork_while_a_leaf_is_taken),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "guest_cpu.h"
+#include "base/sanitize.h"
 
 #define HLT 0xf4
 #define GP 13
@@ -265,17 +266,9 @@ static void cpuid_answers(void **state)
 	assert_int_equal(guest_cpu_frame(guest).error, 9);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 static void no_memory_for_a_cpu(void **state)
 {
-#ifndef SANITIZED
+#ifndef MSLOT_SANITIZED
 	struct guest_cpu *guest = *state;
 	struct cpu_options options = {guest->vcpu, guest->root};
 	struct rlimit limit = {1 << 20, 1 << 20};
