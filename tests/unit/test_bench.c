@@ -58,6 +58,7 @@ static void bench(struct answer *a, const char *args)
 	dup2(fileno(out), 1);
 	dup2(fileno(err), 2);
 	optind = 0;
+	bare_calls = 0; /* a run that is repeated counts anew */
 	a->status = bench_main(argc, argv);
 	fflush(NULL);
 	dup2(keep_out, 1);
@@ -213,7 +214,6 @@ static void the_second_time_of_a_repetition_counts(void **state)
 	static struct answer a;
 
 	(void)state;
-	bare_calls = 0;
 	bench(&a, "bare-call --engine mslot --repetitions 3 --json");
 	assert_int_equal(a.status, 0);
 	assert_says(a.out, "\"value\":15.500000,\"min\":13.500000,\"max\":17.500000,");
@@ -341,7 +341,6 @@ static void two_values_of_a_case_are_two_tables(void **state)
 	static struct answer a;
 
 	(void)state;
-	bare_calls = 0;
 	if (!beside(&a, "concurrent-rw bare-call --engine mslot" TINY))
 		skip();
 	assert_says(a.out, "\nconcurrent-rw: ");
