@@ -25,7 +25,6 @@ static int make_parts(struct vm *vm)
 	/* DELETE and MOVE wait for vCPUs, which enter rarely. Of all VMs the first decides. */
 	(void)mslot_fence_readers();
 	err = mslot_map_create(&map_options, &vm->map);
-
 	if (!err)
 		err = mslot_mmu_create(vm->map, NULL, &vm->mmu);
 	if (!err)
