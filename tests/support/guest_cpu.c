@@ -143,6 +143,21 @@ void guest_cpu_fini(struct guest_cpu *guest)
 	close(guest->fd);
 }
 
+int guest_cpu_setup(void **state)
+{
+	static struct guest_cpu guest;
+
+	guest_cpu_init(&guest, 0);
+	*state = &guest;
+	return 0;
+}
+
+int guest_cpu_teardown(void **state)
+{
+	guest_cpu_fini(*state);
+	return 0;
+}
+
 static void commit(struct mslot_txn *txn)
 {
 	assert_int_equal(mslot_txn_commit(txn, NULL, NULL), 0);

@@ -65,6 +65,11 @@ struct guest_frame {
 void guest_cpu_init(struct guest_cpu *guest, uint64_t ring_bytes);
 void guest_cpu_fini(struct guest_cpu *guest);
 
+/* Before and after a test of such a CPU, which is its *state. */
+int guest_cpu_setup(void **state);
+int guest_cpu_teardown(void **state);
+#define GUEST_TEST(name) cmocka_unit_test_setup_teardown(name, guest_cpu_setup, guest_cpu_teardown)
+
 /* A slot of the host memory from `offset` on; commits. */
 void guest_cpu_slot(struct guest_cpu *guest, uint32_t id, uint64_t gpa, uint64_t len_bytes,
 		    uint64_t offset, uint32_t flags);

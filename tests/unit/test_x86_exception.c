@@ -20,21 +20,6 @@
 #define RF (UINT64_C(1) << 16)
 #define HANDLER(vector) (GUEST_HANDLERS + (vector)*16u)
 
-static int setup(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, 0);
-	*state = &guest;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 static void frame_of_a_fault(void **state)
 {
 	struct guest_cpu *guest = *state;
@@ -302,22 +287,21 @@ static void unknown_instruction(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(frame_of_a_fault),
-	    TEST(error_codes_are_pushed),
-	    TEST(traps_push_what_is_behind),
-	    TEST(asked_for_is_benign),
-	    TEST(stacks_of_the_tss),
-	    TEST(return_from_a_handler),
-	    TEST(returns_that_leave),
-	    TEST(page_fault_of_a_benign_one),
-	    TEST(double_faults),
-	    TEST(gate_that_is_refused),
-	    TEST(triple_fault),
-	    TEST(stack_in_a_device),
-	    TEST(single_step),
-	    TEST(unknown_instruction),
+	    GUEST_TEST(frame_of_a_fault),
+	    GUEST_TEST(error_codes_are_pushed),
+	    GUEST_TEST(traps_push_what_is_behind),
+	    GUEST_TEST(asked_for_is_benign),
+	    GUEST_TEST(stacks_of_the_tss),
+	    GUEST_TEST(return_from_a_handler),
+	    GUEST_TEST(returns_that_leave),
+	    GUEST_TEST(page_fault_of_a_benign_one),
+	    GUEST_TEST(double_faults),
+	    GUEST_TEST(gate_that_is_refused),
+	    GUEST_TEST(triple_fault),
+	    GUEST_TEST(stack_in_a_device),
+	    GUEST_TEST(single_step),
+	    GUEST_TEST(unknown_instruction),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

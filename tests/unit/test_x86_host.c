@@ -24,27 +24,12 @@
 #define PAGE UINT64_C(0x1000)
 #define RING_BYTES (256 * sizeof(struct mslot_ring_entry))
 
-static int setup(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, 0);
-	*state = &guest;
-	return 0;
-}
-
 static int setup_ring(void **state)
 {
 	static struct guest_cpu guest;
 
 	guest_cpu_init(&guest, RING_BYTES);
 	*state = &guest;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
 	return 0;
 }
 
@@ -669,31 +654,30 @@ static void what_is_no_cpu(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(memory_that_is_protected),
-	    TEST(memory_that_is_gone),
-	    TEST(descriptor_that_is_gone),
-	    TEST(file_that_is_cut),
-	    TEST(read_of_a_device_is_not_repeated),
-	    TEST(code_changes_itself),
-	    TEST(code_changes_elsewhere),
-	    TEST(code_across_pages),
-	    TEST(code_in_a_slot_that_moves),
-	    TEST(waits_return_while_the_guest_runs),
-	    TEST(no_access_after_a_delete),
-	    TEST(no_fetch_after_a_delete),
-	    TEST(code_changed_by_another_thread),
-	    TEST(invalidation_under_way),
-	    TEST(invalidation_in_the_middle),
-	    TEST(stores_and_tables_are_marked),
-	    cmocka_unit_test_setup_teardown(full_ring, setup_ring, teardown),
-	    cmocka_unit_test_setup_teardown(port_and_full_ring, setup_ring, teardown),
-	    TEST(budget),
-	    TEST(budget_of_a_guest_that_only_faults),
-	    TEST(mxcsr_of_the_caller),
-	    TEST(inside_another_section),
-	    TEST(what_is_no_cpu),
+	    GUEST_TEST(memory_that_is_protected),
+	    GUEST_TEST(memory_that_is_gone),
+	    GUEST_TEST(descriptor_that_is_gone),
+	    GUEST_TEST(file_that_is_cut),
+	    GUEST_TEST(read_of_a_device_is_not_repeated),
+	    GUEST_TEST(code_changes_itself),
+	    GUEST_TEST(code_changes_elsewhere),
+	    GUEST_TEST(code_across_pages),
+	    GUEST_TEST(code_in_a_slot_that_moves),
+	    GUEST_TEST(waits_return_while_the_guest_runs),
+	    GUEST_TEST(no_access_after_a_delete),
+	    GUEST_TEST(no_fetch_after_a_delete),
+	    GUEST_TEST(code_changed_by_another_thread),
+	    GUEST_TEST(invalidation_under_way),
+	    GUEST_TEST(invalidation_in_the_middle),
+	    GUEST_TEST(stores_and_tables_are_marked),
+	    cmocka_unit_test_setup_teardown(full_ring, setup_ring, guest_cpu_teardown),
+	    cmocka_unit_test_setup_teardown(port_and_full_ring, setup_ring, guest_cpu_teardown),
+	    GUEST_TEST(budget),
+	    GUEST_TEST(budget_of_a_guest_that_only_faults),
+	    GUEST_TEST(mxcsr_of_the_caller),
+	    GUEST_TEST(inside_another_section),
+	    GUEST_TEST(what_is_no_cpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

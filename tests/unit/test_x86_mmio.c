@@ -27,12 +27,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 static void expect_mmio(struct guest_cpu *guest, bool write, uint64_t gpa, unsigned int size)
 {
 	assert_int_equal(guest_cpu_run(guest), CPU_EXIT_MMIO);
@@ -414,7 +408,7 @@ static void strings_of_ports_fault_first(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, guest_cpu_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(read_completes_at_the_next_run),
 	    TEST(read_without_data_is_zero),

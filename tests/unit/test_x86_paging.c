@@ -30,21 +30,6 @@
 #define INVLPG 0x0f, 0x01, 0x3f /* invlpg [rdi] */
 #define TARGET UINT64_C(0x50000)
 
-static int setup(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, 0);
-	*state = &guest;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 /* Run one access to TARGET with a page table entry; -1: no fault, else the error code. */
 static int64_t try_access(struct guest_cpu *guest, bool store, uint64_t entry)
 {
@@ -403,16 +388,15 @@ static void translations_to_look_at(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(faults_by_entry),         TEST(faults_by_control_registers),
-	    TEST(smap_asks_each_time),     TEST(fetches),
-	    TEST(accessed_and_dirty),      TEST(large_pages),
-	    TEST(invlpg_of_a_large_page),  TEST(translations_stay_until_told),
-	    TEST(accesses_across_pages),   TEST(half_an_access_is_none),
-	    TEST(updates_fault_as_writes), TEST(non_canonical),
-	    TEST(table_in_a_hole),         TEST(beyond_the_root),
-	    TEST(translations_to_look_at),
+	    GUEST_TEST(faults_by_entry),         GUEST_TEST(faults_by_control_registers),
+	    GUEST_TEST(smap_asks_each_time),     GUEST_TEST(fetches),
+	    GUEST_TEST(accessed_and_dirty),      GUEST_TEST(large_pages),
+	    GUEST_TEST(invlpg_of_a_large_page),  GUEST_TEST(translations_stay_until_told),
+	    GUEST_TEST(accesses_across_pages),   GUEST_TEST(half_an_access_is_none),
+	    GUEST_TEST(updates_fault_as_writes), GUEST_TEST(non_canonical),
+	    GUEST_TEST(table_in_a_hole),         GUEST_TEST(beyond_the_root),
+	    GUEST_TEST(translations_to_look_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

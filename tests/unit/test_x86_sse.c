@@ -45,12 +45,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 static void set_cr(struct guest_cpu *guest, uint64_t cr0, uint64_t cr4_without)
 {
 	guest->s->cr0 |= cr0;
@@ -223,7 +217,7 @@ static void every_row_is_found(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, guest_cpu_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(task_switched),
 	    TEST(emulated),

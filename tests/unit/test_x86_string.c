@@ -20,21 +20,6 @@
 #define AREA_BYTES (6u * 4096u)
 #define HLT 0xf4
 
-static int setup(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, 0);
-	*state = &guest;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 static void fill_area(struct guest_cpu *guest, struct rng *rng)
 {
 	for (size_t i = 0; i < AREA_BYTES; i++)
@@ -317,11 +302,11 @@ static void locked_instructions_lose_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(copies_as_byte_after_byte, setup, teardown),
-	    cmocka_unit_test_setup_teardown(fills_as_element_after_element, setup, teardown),
-	    cmocka_unit_test_setup_teardown(comparisons_stop_where_they_differ, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_fault_leaves_the_rest_to_do, setup, teardown),
-	    cmocka_unit_test_setup_teardown(locked_instructions_lose_nothing, setup, teardown),
+	    GUEST_TEST(copies_as_byte_after_byte),
+	    GUEST_TEST(fills_as_element_after_element),
+	    GUEST_TEST(comparisons_stop_where_they_differ),
+	    GUEST_TEST(a_fault_leaves_the_rest_to_do),
+	    GUEST_TEST(locked_instructions_lose_nothing),
 	};
 
 	return cmocka_run_group_tests_name("x86_string", tests, NULL, NULL);

@@ -19,21 +19,6 @@
 #define GP 13
 #define UD 6
 
-static int setup(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, 0);
-	*state = &guest;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_cpu_fini(*state);
-	return 0;
-}
-
 /* Run code that ends with HLT; -1 if that is where it ends, or the vector of its exception. */
 static int outcome(struct guest_cpu *guest, const uint8_t *code, size_t len)
 {
@@ -453,22 +438,21 @@ static void system_calls(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(control_registers),
-	    TEST(write_protection_goes),
-	    TEST(debug_registers),
-	    TEST(msrs),
-	    TEST(time_stamps),
-	    TEST(bases),
-	    TEST(cpuid_answers),
-	    TEST(no_memory_for_a_cpu),
-	    TEST(segment_registers),
-	    TEST(accessed_bit_of_descriptors),
-	    TEST(tables),
-	    TEST(questions),
-	    TEST(far_transfers),
-	    TEST(system_calls),
+	    GUEST_TEST(control_registers),
+	    GUEST_TEST(write_protection_goes),
+	    GUEST_TEST(debug_registers),
+	    GUEST_TEST(msrs),
+	    GUEST_TEST(time_stamps),
+	    GUEST_TEST(bases),
+	    GUEST_TEST(cpuid_answers),
+	    GUEST_TEST(no_memory_for_a_cpu),
+	    GUEST_TEST(segment_registers),
+	    GUEST_TEST(accessed_bit_of_descriptors),
+	    GUEST_TEST(tables),
+	    GUEST_TEST(questions),
+	    GUEST_TEST(far_transfers),
+	    GUEST_TEST(system_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
