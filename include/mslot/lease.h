@@ -7,7 +7,8 @@
  * survives every commit in between (L1): the regions that it shows are not released before.
  * A hold keeps a whole snapshot and makes every later mslot_wait() wait; a lease keeps
  * memory only, costs a few nanoseconds, and is waited for only if its memory is gone from
- * the map. A commit with MSLOT_COMMIT_NOWAIT is refused where that would happen.
+ * the map. A commit with MSLOT_COMMIT_NOWAIT is refused where it would take a page of a lease
+ * away; one that an earlier commit took is waited for all the same.
  *
  * The leases of a process are also those of a child of fork(): whoever knows them there may
  * put them. One that another thread was just taking or putting may stay.

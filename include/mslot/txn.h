@@ -188,7 +188,7 @@ MSLOT_API void mslot_txn_abort(struct mslot_txn *txn);
 
 #define MSLOT_COMMIT_DRY_RUN (1u << 0)       /* validate only; listeners are not asked */
 #define MSLOT_COMMIT_IF_GENERATION (1u << 1) /* -EAGAIN unless the generation is as given */
-#define MSLOT_COMMIT_NOWAIT (1u << 2)        /* -EBUSY where a lease would be waited for */
+#define MSLOT_COMMIT_NOWAIT (1u << 2)        /* -EBUSY where a leased page would go */
 #define MSLOT_COMMIT_EXCLUSIVE (1u << 3)     /* with no vCPU inside; see below */
 
 /* Options of mslot_txn_commit(). */

@@ -250,6 +250,7 @@ static void with_nowait_it_is_refused_instead(void **state)
 /* A lease of which a page is gone still holds the others. */
 static void with_nowait_every_page_counts_for_itself(void **state)
 {
+	const struct mslot_commit_options exclusive = {.flags = MSLOT_COMMIT_EXCLUSIVE};
 	struct mslot_lease *lease;
 	struct mslot_txn *txn;
 	struct scene s;
@@ -267,6 +268,7 @@ static void with_nowait_every_page_counts_for_itself(void **state)
 	txn = begin(s.map);
 	resize(txn, 23, 1);
 	assert_int_equal(commit_nowait(txn, NULL), -EBUSY);
+	assert_int_equal(mslot_txn_commit(txn, &exclusive, NULL), -EBUSY);
 	/* Other memory in all places: what goes then is not the lease's. */
 	mslot_txn_abort(txn);
 	txn = begin(s.map);
