@@ -166,7 +166,7 @@ static void adapt(struct vcpu *vcpu, uint64_t took_ns)
 
 /*
  * What the program has put where the last exit said. Returns 1, or what KVM_RUN returns: there is
- * more of the same.
+ * more of the same. A full ring is for the next run to tell.
  */
 static long complete(struct vcpu *vcpu)
 {
@@ -182,7 +182,7 @@ static long complete(struct vcpu *vcpu)
 	if (!vcpu->run->immediate_exit)
 		return 1;
 	cpu_run(vcpu->cpu, 0, &exit);
-	return give_exit(vcpu, &exit);
+	return exit.reason == CPU_EXIT_RING_FULL ? 1 : give_exit(vcpu, &exit);
 }
 
 static long run_guest(struct vcpu *vcpu, const struct signals_hold *hold)

@@ -186,8 +186,10 @@ struct cpu_exit {
  *   budget   instructions; about so many are done at most; an exception counts as one, too
  *   exit     receives why it stopped
  * What the last exit left pending (IN, a read of MMIO, further parts of an MMIO write) is completed
- * first; budget 0 does only that, and then returns CPU_EXIT_BUDGET. Requests to the vCPU
- * (mslot_vcpu_pending()) are answered within. Inside no section when called and when it returns.
+ * first, also with a full dirty ring; budget 0 does only that, and then returns CPU_EXIT_BUDGET
+ * (CPU_EXIT_RING_FULL where there was nothing, or host memory is being changed). Requests to the
+ * vCPU (mslot_vcpu_pending()) are answered within. Inside no section when called and when it
+ * returns.
  */
 void cpu_run(struct cpu *cpu, uint64_t budget, struct cpu_exit *exit);
 

@@ -3,7 +3,8 @@
  * run.c - the loop: blocks, exits, requests, the budget.
  *
  * Protocol of cpu_run().
- * 1 enter the vCPU's section; what was asked of it before is answered by that
+ * 1 enter the vCPU's section; what was asked of it before is answered by that. With a full dirty
+ *   ring only for 2, and out again
  * 2 complete what the last exit left: IN and OUT; further parts of a write of MMIO; an instruction
  *   that waited for a read of MMIO is executed alone, and its list of reads dropped (X4)
  * 3 for each block: look at `attention` and the budget, compare the block, execute it
@@ -352,6 +353,8 @@ __attribute__((noinline)) static void loop(struct cpu *cpu, uint64_t budget)
 		exit_internal(cpu, why);
 		return;
 	}
+	if (cpu->ring_full)
+		budget = 0;
 	cpu->end = cpu->counters.instructions + budget;
 	if (cpu->end < budget)
 		cpu->end = UINT64_MAX;
@@ -359,11 +362,20 @@ __attribute__((noinline)) static void loop(struct cpu *cpu, uint64_t budget)
 		;
 }
 
-/* Returns false with the exit filled in. */
-static bool enter(struct cpu *cpu)
+/* Whether the last exit left something to complete, or a retry in this run does. */
+static bool left_something(const struct cpu *cpu)
+{
+	return cpu->io.pending || cpu->mmio.ndone || cpu->mmio.nwrite;
+}
+
+/* Also with a full ring if `reserved`. Returns false with the exit filled in. */
+static bool enter(struct cpu *cpu, bool reserved)
 {
 	int err = mslot_vcpu_enter(cpu->vcpu, &cpu->snap);
 
+	cpu->ring_full = err == -ENOSPC && reserved;
+	if (cpu->ring_full)
+		err = mslot_vcpu_enter_reserved(cpu->vcpu, &cpu->snap);
 	cpu->code_tag = 0;
 	cpu->retry = false;
 	if (err == 0) {
@@ -374,6 +386,19 @@ static bool enter(struct cpu *cpu)
 	cpu->exit->reason = err == -ENOSPC ? CPU_EXIT_RING_FULL : CPU_EXIT_ERROR;
 	cpu->exit->error = err;
 	return false;
+}
+
+/* Of a run that was only to complete something; whoever wanted no more is told that it is done. */
+static void ring_full_exit(struct cpu *cpu, uint64_t budget)
+{
+	struct cpu_exit *exit = cpu->exit;
+
+	if (exit->reason == CPU_EXIT_BUDGET && budget) {
+		exit->reason = CPU_EXIT_RING_FULL;
+		exit->error = -ENOSPC;
+	} else if (exit->reason == CPU_EXIT_RING_FULL && !budget && !left_something(cpu)) {
+		exit->reason = CPU_EXIT_BUDGET;
+	}
 }
 
 static void host_fault_exit(struct cpu *cpu)
@@ -405,13 +430,15 @@ static void internal_exit(struct cpu *cpu, const char *why)
 void cpu_run(struct cpu *cpu, uint64_t budget, struct cpu_exit *exit)
 {
 	cpu->exit = exit;
-	if (!enter(cpu))
+	if (!enter(cpu, left_something(cpu)))
 		return;
 	running = cpu;
 	if (setjmp(cpu->host_fault) == 0)
 		loop(cpu, budget);
 	else
 		host_fault_exit(cpu);
+	if (cpu->ring_full)
+		ring_full_exit(cpu, budget);
 	if (exit->reason == CPU_EXIT_INTERNAL)
 		internal_exit(cpu, exit->internal.why);
 	running = NULL;
@@ -450,7 +477,7 @@ int cpu_translate(struct cpu *cpu, uint64_t linear, uint64_t *gpa, bool *writabl
 	if (!canonical(linear) || mode_covered(cpu))
 		return err;
 	cpu->exit = &scratch;
-	if (!enter(cpu)) {
+	if (!enter(cpu, true)) {
 		cpu->exit = NULL;
 		return err;
 	}

@@ -152,8 +152,9 @@ struct cpu {
 	/* The running block's bytes in the host: stores into them end it (X3). */
 	uintptr_t code_first, code_bytes;
 	bool code_changed; /* end the block after this instruction, for whatever reason */
-	bool retry;   /* STEP_AGAIN of a host invalidation: poll, execute it from its beginning */
-	bool retried; /* it happened in this run */
+	bool retry;     /* STEP_AGAIN of a host invalidation: poll, execute it from its beginning */
+	bool retried;   /* it happened in this run */
+	bool ring_full; /* this run completes what the last exit left, and ends */
 
 	/* counters.instructions at which the budget is used up; each exception takes one off. */
 	uint64_t end;

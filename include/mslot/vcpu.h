@@ -85,6 +85,20 @@ MSLOT_API int mslot_vcpu_destroy(struct mslot_vcpu *vcpu);
 MSLOT_API int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out);
 
 /*
+ * mslot_vcpu_enter_reserved() - begin a section although the dirty ring is as good as full.
+ *   vcpu   the vCPU
+ *   out    receives the snapshot
+ * As mslot_vcpu_enter(), into the MSLOT_RING_RESERVED entries: to complete an instruction that an
+ * exit left half done, as KVM completes I/O before it looks at the ring. Writes that find no entry
+ * at all are refused as ever.
+ * Returns as mslot_vcpu_enter(), but never for want of entries.
+ * Context: as mslot_vcpu_enter().
+ * Lifetime: as mslot_vcpu_enter().
+ */
+MSLOT_API int mslot_vcpu_enter_reserved(struct mslot_vcpu *vcpu,
+					const struct mslot_snapshot **out);
+
+/*
  * mslot_vcpu_leave() - end the vCPU's section.
  *   vcpu   the vCPU
  * Context: the thread that entered.

@@ -290,14 +290,14 @@ static bool try_enter(struct mslot_vcpu *vcpu)
 	return true;
 }
 
-int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
+static inline int enter(struct mslot_vcpu *vcpu, bool reserved, const struct mslot_snapshot **out)
 {
 	const struct mslot_vcpu *running = vcpu_running();
 
 	if (running && running != vcpu)
 		return -EBUSY;
 	if (!running) {
-		if (ring_soft_full(&vcpu->ring))
+		if (!reserved && ring_soft_full(&vcpu->ring))
 			return -ENOSPC;
 		while (!try_enter(vcpu)) {
 			/* The commit may be waiting for the section, or be who called us. */
@@ -310,6 +310,16 @@ int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
 	vcpu->depth++;
 	*out = vcpu->snap;
 	return 0;
+}
+
+int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
+{
+	return enter(vcpu, false, out);
+}
+
+int mslot_vcpu_enter_reserved(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out)
+{
+	return enter(vcpu, true, out);
 }
 
 void mslot_vcpu_leave(struct mslot_vcpu *vcpu)

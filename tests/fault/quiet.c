@@ -230,6 +230,8 @@ static void vcpu_sections(struct world *w)
 	CHECK(mslot_vcpu_find(vcpu, 0, 0) == mslot_find(snap, 0, 0), "another slot");
 	CHECK_OK(mslot_vcpu_poll(vcpu, &snap));
 	CHECK(mslot_vcpu_pending(vcpu) == 0, "asked by nobody");
+	CHECK_OK(mslot_vcpu_enter_reserved(vcpu, &snap));
+	mslot_vcpu_leave(vcpu);
 	mslot_vcpu_leave(vcpu);
 	CHECK_OK(mslot_vcpu_destroy(vcpu));
 	quiet_end();
@@ -432,8 +434,8 @@ const struct quiet quiets[] = {
      "mslot_snapshot_generation mslot_snapshot_nslots mslot_snapshot_npages",
      look},
     {"mslot_iter_gpa mslot_iter_hva mslot_iter_next mslot_translate mslot_dump", iterate},
-    {"mslot_vcpu_enter mslot_vcpu_find mslot_vcpu_poll mslot_vcpu_pending mslot_vcpu_leave "
-     "mslot_vcpu_destroy",
+    {"mslot_vcpu_enter mslot_vcpu_enter_reserved mslot_vcpu_find mslot_vcpu_poll "
+     "mslot_vcpu_pending mslot_vcpu_leave mslot_vcpu_destroy",
      vcpu_sections},
     {"mslot_vcpu_mmio", guest_hits},
     {"mslot_txn_abort mslot_diff_destroy mslot_listener_remove", ends},

@@ -477,6 +477,49 @@ static void a_full_ring_exits_and_is_collected(void **state)
 	guest_end(&g);
 }
 
+/* Returns the number of exits for I/O, or for MMIO, until the ring was full. */
+static unsigned int exits_until_full(uint32_t reason, const unsigned char *code, size_t len,
+				     uint64_t rip)
+{
+	struct kvm_userspace_memory_region region;
+	struct kvm_guest g;
+	unsigned int n;
+
+	guest_begin(&g, 4096, false);
+	region = guest_slot(&g, 0, 0, GUEST_BYTES, KVM_MEM_LOG_DIRTY_PAGES);
+	assert_int_equal(guest_call(g.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+	guest_code(&g, code, len);
+	for (n = 0;; n++) {
+		assert_int_equal(run_vcpu(&g), 0);
+		if (g.run->exit_reason != reason)
+			break;
+		if (reason == KVM_EXIT_IO)
+			((unsigned char *)g.run)[g.run->io.data_offset] = (unsigned char)n;
+		g.run->immediate_exit = 1;
+		assert_int_equal(run_vcpu(&g), -EINTR);
+		g.run->immediate_exit = 0;
+		assert_int_equal(regs_of(g.vcpu).rip, rip);
+		if (reason == KVM_EXIT_IO)
+			assert_int_equal(regs_of(g.vcpu).rax & 0xff, n & 0xff);
+	}
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_DIRTY_RING_FULL);
+	guest_end(&g);
+	return n;
+}
+
+/* As the kernel: what an exit left is completed first, and the ring is for the next run to tell. */
+static void immediate_exit_completes_with_a_full_ring(void **state)
+{
+	/* mov %rax,GUEST_DATA(%rbx); add $0x1000,%rbx */
+#define NEXT_PAGE 0x48, 0x89, 0x83, 0x00, 0x00, 0x04, 0x00, 0x48, 0x81, 0xc3, 0x00, 0x10, 0x00, 0x00
+	static const unsigned char in[] = {NEXT_PAGE, 0xec, 0xeb, 0xef},
+				   store[] = {NEXT_PAGE, STORE_RAX_HOLE, 0xeb, 0xe8};
+
+	(void)state;
+	assert_true(exits_until_full(KVM_EXIT_IO, in, sizeof(in), GUEST_CODE + 15) > 100);
+	assert_true(exits_until_full(KVM_EXIT_MMIO, store, sizeof(store), GUEST_CODE + 22) > 100);
+}
+
 static void a_child_has_numbers_that_answer_eio(void **state)
 {
 	struct kvm_guest *g = *state;
@@ -510,6 +553,7 @@ int main(void)
 	    TEST(ports_exit_with_their_data),
 	    TEST(mmio_is_completed_by_the_next_run),
 	    TEST(immediate_exit_completes_and_changes_nothing_else),
+	    cmocka_unit_test(immediate_exit_completes_with_a_full_ring),
 	    TEST(what_is_not_covered_is_an_internal_error_with_its_bytes),
 	    TEST(a_triple_fault_is_a_shutdown),
 	    TEST(cpuid_stays_once_it_ran),

@@ -357,6 +357,34 @@ static void soft_full_keeps_a_vcpu_out(void **state)
 	mslot_vcpu_leave(f->vcpu[0]);
 }
 
+static void the_reserved_entries_are_for_who_asks(void **state)
+{
+	struct fixture *f = *state;
+	const struct mslot_snapshot *snap = NULL, *inner = NULL;
+	uint64_t gfn;
+
+	assert_int_equal(write_frames(f->vcpu[0], 0, SOFT), 0);
+	assert_int_equal(mslot_vcpu_enter(f->vcpu[0], &snap), -ENOSPC);
+	assert_int_equal(mslot_vcpu_enter_reserved(f->vcpu[0], &snap), 0);
+	assert_ptr_equal(vcpu_running(), f->vcpu[0]);
+	assert_int_equal(mslot_snapshot_generation(snap), generation_of(f->map));
+	assert_int_equal(mslot_vcpu_enter_reserved(f->vcpu[1], &inner), -EBUSY);
+	assert_int_equal(mslot_vcpu_enter_reserved(f->vcpu[0], &inner), 0);
+	assert_ptr_equal(inner, snap);
+	mslot_vcpu_leave(f->vcpu[0]);
+	assert_int_equal(mslot_vcpu_poll(f->vcpu[0], &inner), -ENOSPC);
+	for (gfn = SOFT; gfn < SIZE; gfn++)
+		assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "x", 1), 0);
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "x", 1), -ENOSPC);
+	mslot_vcpu_leave(f->vcpu[0]);
+	assert_null(vcpu_running());
+	/* Full to the last entry: a section may begin even so, and write to what is there. */
+	assert_int_equal(mslot_vcpu_enter_reserved(f->vcpu[0], &snap), 0);
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, PAGES(gfn)}, "x", 1), -ENOSPC);
+	assert_int_equal(mslot_write(snap, (struct mslot_addr){0, 0}, "x", 1), 0);
+	mslot_vcpu_leave(f->vcpu[0]);
+}
+
 static void hard_full_writes_nothing_and_drops_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -462,6 +490,7 @@ int main(void)
 	    TEST(reset_stops_at_what_was_not_collected),
 	    TEST(an_entry_is_free_when_it_is_given_back),
 	    TEST(soft_full_keeps_a_vcpu_out),
+	    TEST(the_reserved_entries_are_for_who_asks),
 	    TEST(hard_full_writes_nothing_and_drops_nothing),
 	    cmocka_unit_test(kvm_enables_rings_as_kvm_does),
 	    TEST(kvm_allows_a_bitmap_before_the_first_slot),

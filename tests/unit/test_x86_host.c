@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_x86_host.c - a CPU and what happens around it: host memory that cannot be accessed, code
- * that changes, requests to its vCPU, dirty marks and rings, the budget.
+ * that changes, requests to its vCPU, dirty marks, the budget.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -22,16 +22,6 @@
 #define LOAD 0x48, 0x8b, 0x07  /* mov rax, [rdi] */
 #define STORE 0x48, 0x89, 0x07 /* mov [rdi], rax */
 #define PAGE UINT64_C(0x1000)
-#define RING_BYTES (256 * sizeof(struct mslot_ring_entry))
-
-static int setup_ring(void **state)
-{
-	static struct guest_cpu guest;
-
-	guest_cpu_init(&guest, RING_BYTES);
-	*state = &guest;
-	return 0;
-}
 
 /* ---- Host faults ------------------------------------------------------------ */
 
@@ -482,86 +472,6 @@ static void stores_and_tables_are_marked(void **state)
 	assert_int_equal(dirty_pages(guest, 2), 4);
 }
 
-static void full_ring(void **state)
-{
-	struct guest_cpu *guest = *state;
-	struct mslot_ring_page pages[512];
-	const uint64_t gpa = 0x1000000, npages = 400;
-	uint64_t total = 0;
-	int n;
-
-	guest_cpu_slot(guest, 2, gpa, npages * PAGE, GUEST_RAM_BYTES, MSLOT_LOG_DIRTY);
-	/* mov [rdi], rax; add rdi, 4096; dec rcx; jnz; hlt */
-	guest_cpu_asm(guest, STORE, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf1,
-		      HLT);
-	guest->s->gpr[CPU_RDI] = gpa;
-	guest->s->gpr[CPU_RCX] = npages;
-	while (guest_cpu_run(guest) == CPU_EXIT_RING_FULL) {
-		assert_int_equal(guest->s->rip, GUEST_CODE);
-		n = mslot_vcpu_collect(guest->vcpu, pages, 512);
-		assert_true(n > 0);
-		total += (uint64_t)n;
-		assert_int_equal(mslot_ring_reset(guest->map), n);
-		assert_true(total <= npages);
-	}
-	assert_int_equal(guest->exit.reason, CPU_EXIT_HLT);
-	assert_true(total > 0);
-	n = mslot_vcpu_collect(guest->vcpu, pages, 512);
-	assert_int_equal(total + (uint64_t)n, npages);
-}
-
-/* Fill the vCPU's ring until its next entry would be one too many; its pages are those of slot 2.
- */
-static void fill_ring(struct guest_cpu *guest, uint64_t gpa, unsigned int leave_free)
-{
-	const struct mslot_snapshot *snap;
-	struct mslot_ring_page pages[512];
-	unsigned int room = 0, n = 0;
-
-	for (; mslot_vcpu_enter(guest->vcpu, &snap) == 0; room++) {
-		assert_int_equal(mslot_vcpu_store64(guest->vcpu, gpa + room * PAGE, 1), 0);
-		mslot_vcpu_leave(guest->vcpu);
-	}
-	assert_int_equal(mslot_vcpu_collect(guest->vcpu, pages, 512), room);
-	assert_int_equal(mslot_ring_reset(guest->map), room);
-	for (; n + leave_free < room; n++) {
-		assert_int_equal(mslot_vcpu_enter(guest->vcpu, &snap), 0);
-		assert_int_equal(mslot_vcpu_store64(guest->vcpu, gpa + n * PAGE, 1), 0);
-		mslot_vcpu_leave(guest->vcpu);
-	}
-}
-
-/*
- * What a port has given is written to two pages: the first takes the ring's last entry, and the
- * second one is being invalidated, so that the CPU would wait but for the ring. It leaves, and has
- * the data still.
- */
-static void port_and_full_ring(void **state)
-{
-	struct guest_cpu *guest = *state;
-	const uint64_t gpa = 0x1000000, at = gpa + 400 * PAGE - 2;
-	const struct mslot_range range = {(uintptr_t)guest->host + GUEST_RAM_BYTES + 400 * PAGE,
-					  PAGE};
-	struct mslot_ring_page pages[512];
-
-	guest_cpu_slot(guest, 2, gpa, 402 * PAGE, GUEST_RAM_BYTES, MSLOT_LOG_DIRTY);
-	guest_cpu_asm(guest, 0x6d, /* insd */ HLT);
-	guest->s->gpr[CPU_RDI] = at;
-	assert_int_equal(guest_cpu_run(guest), CPU_EXIT_IO);
-	cpu_complete(guest->cpu, "\x11\x22\x33\x44");
-	assert_int_equal(mslot_vcpu_collect(guest->vcpu, pages, 512), 2);
-	assert_int_equal(mslot_ring_reset(guest->map), 2);
-	fill_ring(guest, gpa, 1);
-	assert_int_equal(mslot_invalidate_begin(guest->mmu, range), 0);
-	assert_int_equal(guest_cpu_run(guest), CPU_EXIT_RING_FULL);
-	mslot_invalidate_end(guest->mmu, range);
-	assert_int_equal(guest->s->rip, GUEST_CODE);
-	assert_true(mslot_vcpu_collect(guest->vcpu, pages, 512) > 0);
-	assert_true(mslot_ring_reset(guest->map) > 0);
-	assert_int_equal(guest_cpu_run(guest), CPU_EXIT_HLT);
-	assert_memory_equal(guest->host + GUEST_RAM_BYTES + 400 * PAGE - 2, "\x11\x22\x33\x44", 4);
-}
-
 /* ---- The budget, and making one ----------------------------------------------- */
 
 static void budget(void **state)
@@ -671,8 +581,6 @@ int main(void)
 	    GUEST_TEST(invalidation_under_way),
 	    GUEST_TEST(invalidation_in_the_middle),
 	    GUEST_TEST(stores_and_tables_are_marked),
-	    cmocka_unit_test_setup_teardown(full_ring, setup_ring, guest_cpu_teardown),
-	    cmocka_unit_test_setup_teardown(port_and_full_ring, setup_ring, guest_cpu_teardown),
 	    GUEST_TEST(budget),
 	    GUEST_TEST(budget_of_a_guest_that_only_faults),
 	    GUEST_TEST(mxcsr_of_the_caller),
