@@ -95,8 +95,7 @@ MSLOT_API int mslot_vcpu_enter(struct mslot_vcpu *vcpu, const struct mslot_snaps
  * Context: as mslot_vcpu_enter().
  * Lifetime: as mslot_vcpu_enter().
  */
-MSLOT_API int mslot_vcpu_enter_reserved(struct mslot_vcpu *vcpu,
-					const struct mslot_snapshot **out);
+MSLOT_API int mslot_vcpu_enter_reserved(struct mslot_vcpu *vcpu, const struct mslot_snapshot **out);
 
 /*
  * mslot_vcpu_leave() - end the vCPU's section.

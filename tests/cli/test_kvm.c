@@ -158,7 +158,7 @@ static void a_signal_for_the_command_is_for_the_program(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		/* A shell cannot trap what was ignored when it began, as in jobs of the background. */
+		/* A shell cannot trap what was ignored when it began, as in the background. */
 		signal(signals[i], SIG_DFL);
 		snprintf(line, sizeof(line),
 			 "'%s' kvm --stats sh -c 'trap \"exit 23\" %s; kill -%s $PPID; "
