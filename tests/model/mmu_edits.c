@@ -21,20 +21,21 @@ struct effect {
 	bool tightened; /* the map: something went, or a permission did */
 	bool lost;      /* something that roots had */
 	bool pending;   /* the vCPU inside was asked before */
+	bool anew; /* without memory, tables with bitmaps of slots may be dropped, all of them */
 };
 
 /* Who has lost nothing is asked nothing (T2); where something went, everybody is asked (T1). */
 static bool check_asked(struct mmu_world *w, const struct effect *effect)
 {
 	const bool pending = w->inside >= 0 && mmu_asked(w->vcpus[w->inside]);
-	const bool lost = effect->lost;
+	const bool lost = effect->lost, quiet = !effect->tightened && !effect->anew;
 	struct mslot_mmu_stats now;
 
 	mslot_mmu_stats_get(w->mmu, &now);
 	mmu_tally.quiet += !effect->tightened;
-	if (!effect->tightened && now.flushes != w->stats.flushes)
+	if (quiet && now.flushes != w->stats.flushes)
 		return twin_fail("commit: asked to flush, though nothing was taken away\n");
-	if (!effect->tightened && pending != effect->pending)
+	if (quiet && pending != effect->pending)
 		return twin_fail("commit: the vCPU is asked, though nothing was taken away\n");
 	if (lost && now.flushes == w->stats.flushes)
 		return twin_fail("commit: nobody is asked to flush\n");
@@ -55,12 +56,17 @@ static void log_txn(struct mmu_world *w)
 	}
 }
 
-/* Memory ran out: large leaves of which a part was removed may be gone as a whole. */
+/*
+ * Memory ran out: large leaves of which a part was removed may be gone as a whole; and where tables
+ * have bitmaps of slots, and one of another number could not be made, everything.
+ */
 static void forgive(struct mmu_world *w)
 {
+	const bool all = w->mode->form == MSLOT_MMU_SLOT_BITMAPS;
+
 	for (size_t i = 0; i < MMU_ROOTS; i++)
 		for (size_t k = 0; k < w->roots[i].runs.n; k++)
-			if (w->roots[i].runs.run[k].level == 0)
+			if (all || w->roots[i].runs.run[k].level == 0)
 				w->roots[i].runs.run[k].must = false;
 }
 
@@ -109,6 +115,7 @@ bool mmu_commit(struct mmu_world *w)
 		return false;
 	naive_copy(&w->naive, &w->next);
 	effect.lost = follow(w);
+	effect.anew = scarce && w->mode->form == MSLOT_MMU_SLOT_BITMAPS;
 	if (scarce)
 		forgive(w);
 	mmu_tally.commits++;
