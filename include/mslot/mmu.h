@@ -12,7 +12,8 @@
  * T2: a page whose translation and permission did not change keeps its entries: no fault, and no
  *   vCPU is asked to forget anything. Split, merge, renumber, grow and flags that loosen cost
  *   nothing. (Only when memory runs out in the middle of a commit may a large leaf, of which a
- *   part was removed, be lost as a whole.)
+ *   part was removed, be lost as a whole; with slot bitmaps everything, where a slot of another
+ *   number took pages over.)
  * T3: no lock is MMU-wide: a fault takes the lock of one frame, a zap of one frame at a time.
  *
  * Leaves map 1 page, 512 pages (2 MiB) or 512 * 512 pages (1 GiB): the large ones where guest and
