@@ -53,45 +53,28 @@ static int open_device(int flags)
 		}                                                                                  \
 	} while (0)
 
-EXPORT int open(const char *path, int flags, ...)
-{
-	mode_t mode = 0;
+/* libc has each function under two names, and so has whoever stands between. */
+#define DEFINE_OPEN(name)                                                                          \
+	EXPORT int name(const char *path, int flags, ...)                                          \
+	{                                                                                          \
+		mode_t mode = 0;                                                                   \
+                                                                                                   \
+		MODE_OF(flags, mode);                                                              \
+		return is_device(path) ? open_device(flags) : LIBC(name)(path, flags, mode);       \
+	}
+#define DEFINE_OPENAT(name)                                                                        \
+	EXPORT int name(int dir, const char *path, int flags, ...)                                 \
+	{                                                                                          \
+		mode_t mode = 0;                                                                   \
+                                                                                                   \
+		MODE_OF(flags, mode);                                                              \
+		return is_device(path) ? open_device(flags) : LIBC(name)(dir, path, flags, mode);  \
+	}
 
-	MODE_OF(flags, mode);
-	if (is_device(path))
-		return open_device(flags);
-	return LIBC(open)(path, flags, mode);
-}
-
-EXPORT int open64(const char *path, int flags, ...)
-{
-	mode_t mode = 0;
-
-	MODE_OF(flags, mode);
-	if (is_device(path))
-		return open_device(flags);
-	return LIBC(open64)(path, flags, mode);
-}
-
-EXPORT int openat(int dir, const char *path, int flags, ...)
-{
-	mode_t mode = 0;
-
-	MODE_OF(flags, mode);
-	if (is_device(path))
-		return open_device(flags);
-	return LIBC(openat)(dir, path, flags, mode);
-}
-
-EXPORT int openat64(int dir, const char *path, int flags, ...)
-{
-	mode_t mode = 0;
-
-	MODE_OF(flags, mode);
-	if (is_device(path))
-		return open_device(flags);
-	return LIBC(openat64)(dir, path, flags, mode);
-}
+DEFINE_OPEN(open)
+DEFINE_OPEN(open64)
+DEFINE_OPENAT(openat)
+DEFINE_OPENAT(openat64)
 
 /* What a program calls that was compiled with -D_FORTIFY_SOURCE. */
 int __open_2(const char *path, int flags);
@@ -175,27 +158,21 @@ static int check_map(int fd, size_t len_bytes, int prot, int flags, off_t offset
 	return err;
 }
 
-EXPORT void *mmap(void *at, size_t len_bytes, int prot, int flags, int fd, off_t offset)
-{
-	const int err = check_map(fd, len_bytes, prot, flags, offset);
-
-	if (err) {
-		errno = -err;
-		return MAP_FAILED;
+#define DEFINE_MMAP(name, offset_type)                                                             \
+	EXPORT void *name(void *at, size_t len_bytes, int prot, int flags, int fd,                 \
+			  offset_type offset)                                                      \
+	{                                                                                          \
+		const int err = check_map(fd, len_bytes, prot, flags, offset);                     \
+                                                                                                   \
+		if (err) {                                                                         \
+			errno = -err;                                                              \
+			return MAP_FAILED;                                                         \
+		}                                                                                  \
+		return LIBC(name)(at, len_bytes, prot, flags, fd, offset);                         \
 	}
-	return LIBC(mmap)(at, len_bytes, prot, flags, fd, offset);
-}
 
-EXPORT void *mmap64(void *at, size_t len_bytes, int prot, int flags, int fd, off64_t offset)
-{
-	const int err = check_map(fd, len_bytes, prot, flags, offset);
-
-	if (err) {
-		errno = -err;
-		return MAP_FAILED;
-	}
-	return LIBC(mmap64)(at, len_bytes, prot, flags, fd, offset);
-}
+DEFINE_MMAP(mmap, off_t)
+DEFINE_MMAP(mmap64, off64_t)
 
 /* ---- close and dup ------------------------------------------------------ */
 
@@ -284,31 +261,22 @@ EXPORT int dup3(int from, int to, int flags)
 	return duplicated(from, LIBC(dup3)(from, to, flags));
 }
 
-EXPORT int fcntl(int fd, int cmd, ...)
-{
-	unsigned long arg;
-	va_list ap;
-	int ret;
+#define DEFINE_FCNTL(name)                                                                         \
+	EXPORT int name(int fd, int cmd, ...)                                                      \
+	{                                                                                          \
+		unsigned long arg;                                                                 \
+		va_list ap;                                                                        \
+		int ret;                                                                           \
+                                                                                                   \
+		va_start(ap, cmd);                                                                 \
+		arg = va_arg(ap, unsigned long);                                                   \
+		va_end(ap);                                                                        \
+		ret = LIBC(name)(fd, cmd, arg);                                                    \
+		return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;       \
+	}
 
-	va_start(ap, cmd);
-	arg = va_arg(ap, unsigned long);
-	va_end(ap);
-	ret = LIBC(fcntl)(fd, cmd, arg);
-	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
-}
-
-EXPORT int fcntl64(int fd, int cmd, ...)
-{
-	unsigned long arg;
-	va_list ap;
-	int ret;
-
-	va_start(ap, cmd);
-	arg = va_arg(ap, unsigned long);
-	va_end(ap);
-	ret = LIBC(fcntl64)(fd, cmd, arg);
-	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
-}
+DEFINE_FCNTL(fcntl)
+DEFINE_FCNTL(fcntl64)
 
 /* ---- Signals ------------------------------------------------------------ */
 

@@ -265,25 +265,7 @@ static enum step exec_insertps(struct cpu *cpu, const struct insn *insn)
 				 : [dst] "x"(dst), [src] "x"(src), "d"(d)                          \
 				 : "cc", "xmm0");                                                  \
 		break;
-#define STRING_CASES_8(text, high)                                                                 \
-	STRING_CASE(text, high, 0)                                                                 \
-	STRING_CASE(text, high, 1)                                                                 \
-	STRING_CASE(text, high, 2)                                                                 \
-	STRING_CASE(text, high, 3)                                                                 \
-	STRING_CASE(text, high, 4)                                                                 \
-	STRING_CASE(text, high, 5)                                                                 \
-	STRING_CASE(text, high, 6)                                                                 \
-	STRING_CASE(text, high, 7)
-#define STRING_CASES_16(text, high)                                                                \
-	STRING_CASES_8(text, high)                                                                 \
-	STRING_CASE(text, high, 8)                                                                 \
-	STRING_CASE(text, high, 9)                                                                 \
-	STRING_CASE(text, high, a)                                                                 \
-	STRING_CASE(text, high, b)                                                                 \
-	STRING_CASE(text, high, c)                                                                 \
-	STRING_CASE(text, high, d)                                                                 \
-	STRING_CASE(text, high, e)                                                                 \
-	STRING_CASE(text, high, f)
+#define STRING_CASES_16(text, high) SSE_EACH_16(STRING_CASE, text, high)
 
 /* An explicit length, of which no more than 16 counts whatever its sign. */
 static uint32_t string_length(uint64_t reg, unsigned int size)

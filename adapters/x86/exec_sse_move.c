@@ -303,22 +303,18 @@ static enum step exec_movshdup(struct cpu *cpu, const struct insn *insn)
 #define RM (SSE_REG | SSE_MEM)
 #define A SSE_ALIGNED
 #define W SSE_STORES
+#define ROW_OF(opcode, prefix, name, exec, size, bytes, flags, feature)                            \
+	{                                                                                          \
+		name, exec, SSE_MAP_0F, opcode, prefix, SSE_NO_GROUP, SSE_NO_GROUP, size, bytes,   \
+		    flags, feature                                                                 \
+	}
 #define ROW(opcode, prefix, name, exec, bytes, flags)                                              \
-	{                                                                                          \
-		name, exec, SSE_MAP_0F, opcode, prefix, SSE_NO_GROUP, SSE_NO_GROUP, 16, bytes,     \
-		    flags, SSE_2                                                                   \
-	}
+	ROW_OF(opcode, prefix, name, exec, 16, bytes, flags, SSE_2)
 #define ROW_3(opcode, prefix, name, exec, bytes, flags)                                            \
-	{                                                                                          \
-		name, exec, SSE_MAP_0F, opcode, prefix, SSE_NO_GROUP, SSE_NO_GROUP, 16, bytes,     \
-		    flags, SSE_3                                                                   \
-	}
+	ROW_OF(opcode, prefix, name, exec, 16, bytes, flags, SSE_3)
 /* The size is that of a general register. */
 #define ROW_GPR(opcode, prefix, name, exec, bytes, flags)                                          \
-	{                                                                                          \
-		name, exec, SSE_MAP_0F, opcode, prefix, SSE_NO_GROUP, SSE_NO_GROUP, 0, bytes,      \
-		    flags, SSE_2                                                                   \
-	}
+	ROW_OF(opcode, prefix, name, exec, 0, bytes, flags, SSE_2)
 
 static const struct sse_row rows[] = {
     ROW(0x10, 0x00, "movups", exec_load_unaligned, 16, RM),

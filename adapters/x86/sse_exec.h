@@ -154,27 +154,19 @@ SSE_INLINE enum step sse_float_binary(struct cpu *cpu, const struct insn *insn, 
 	case high##low:                                                                            \
 		__asm__ volatile(text " $" #high #low ", %1, %0" : "+x"(dst) : "x"(src));          \
 		break;
-#define SSE_CASES_4(text, high)                                                                    \
-	SSE_CASE(text, high, 0)                                                                    \
-	SSE_CASE(text, high, 1)                                                                    \
-	SSE_CASE(text, high, 2)                                                                    \
-	SSE_CASE(text, high, 3)
-#define SSE_CASES_8(text, high)                                                                    \
-	SSE_CASES_4(text, high)                                                                    \
-	SSE_CASE(text, high, 4)                                                                    \
-	SSE_CASE(text, high, 5)                                                                    \
-	SSE_CASE(text, high, 6)                                                                    \
-	SSE_CASE(text, high, 7)
-#define SSE_CASES_16(text, high)                                                                   \
-	SSE_CASES_8(text, high)                                                                    \
-	SSE_CASE(text, high, 8)                                                                    \
-	SSE_CASE(text, high, 9)                                                                    \
-	SSE_CASE(text, high, a)                                                                    \
-	SSE_CASE(text, high, b)                                                                    \
-	SSE_CASE(text, high, c)                                                                    \
-	SSE_CASE(text, high, d)                                                                    \
-	SSE_CASE(text, high, e)                                                                    \
-	SSE_CASE(text, high, f)
+/* `one` is SSE_CASE, or a macro like it. */
+#define SSE_EACH_4(one, text, high)                                                                \
+	one(text, high, 0) one(text, high, 1) one(text, high, 2) one(text, high, 3)
+#define SSE_EACH_8(one, text, high)                                                                \
+	SSE_EACH_4(one, text, high)                                                                \
+	one(text, high, 4) one(text, high, 5) one(text, high, 6) one(text, high, 7)
+#define SSE_EACH_16(one, text, high)                                                               \
+	SSE_EACH_8(one, text, high)                                                                \
+	one(text, high, 8) one(text, high, 9) one(text, high, a) one(text, high, b)                \
+	    one(text, high, c) one(text, high, d) one(text, high, e) one(text, high, f)
+#define SSE_CASES_4(text, high) SSE_EACH_4(SSE_CASE, text, high)
+#define SSE_CASES_8(text, high) SSE_EACH_8(SSE_CASE, text, high)
+#define SSE_CASES_16(text, high) SSE_EACH_16(SSE_CASE, text, high)
 
 #define SSE_OP_IMM(name, mask, cases)                                                              \
 	static __m128i op_##name(__m128i dst, __m128i src, unsigned int imm)                       \

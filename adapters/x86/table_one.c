@@ -117,8 +117,9 @@ GROUP3(group3_v, SIZE_V, IMM_Z);
 		.op = UNARY_DEC                                                                    \
 	}
 
-static const struct opcode group4[8] = {INC_DEC(SIZE_B), UD_MODRM, UD_MODRM, UD_MODRM,
-					UD_MODRM,        UD_MODRM, UD_MODRM};
+#define SIX_UD_MODRM UD_MODRM, UD_MODRM, UD_MODRM, UD_MODRM, UD_MODRM, UD_MODRM
+
+static const struct opcode group4[8] = {INC_DEC(SIZE_B), SIX_UD_MODRM};
 
 static const struct opcode group5[8] = {
     INC_DEC(SIZE_V),
@@ -132,34 +133,19 @@ static const struct opcode group5[8] = {
 
 static const struct opcode group1a[8] = {
     {.forms = &exec_pop_rm, .flags = M, .size = SIZE_S},
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
+    SIX_UD_MODRM,
     UD_MODRM,
 };
 
 static const struct opcode group11_b[8] = {
     {.forms = &exec_mov_rm_imm, .flags = M, .size = SIZE_B, .imm = IMM_SB},
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
+    SIX_UD_MODRM,
     {.exec = NULL}, /* XABORT */
 };
 
 static const struct opcode group11_v[8] = {
     {.forms = &exec_mov_rm_imm, .flags = M, .imm = IMM_Z},
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
-    UD_MODRM,
+    SIX_UD_MODRM,
     {.exec = NULL}, /* XBEGIN */
 };
 
