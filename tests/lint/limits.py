@@ -4,7 +4,7 @@
 
 Files of at most 700 lines; functions of at most 70 (`/* long: reason */` on the line above
 excuses one); an SPDX line in each source; no marks of unfinished work; no struct typedefs;
-only src/base/alloc.c of the library allocates.
+only src/base/alloc.c of the library allocates; a script with `pipefail` ends no pipe early.
 """
 import os
 import re
@@ -19,6 +19,10 @@ SEAM = os.path.join("src", "base", "alloc.c")
 MARK = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]) + r")\b")
 ALLOCATION = re.compile(r"\b(malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign"
                         r"|memalign|strdup|strndup|asprintf|vasprintf)\s*\(")
+# The writer of a pipe whose reader has seen enough dies of SIGPIPE, if it is slow: with pipefail
+# the pipe then fails at random.
+EARLY = re.compile(r"(?<!\|)\|\s*(?:head\b|grep\s+(?:-\S+\s+)*-(?:\w*[qm]|-quiet|-max-count)"
+                   r"|sed\s[^|]*q['\"]|awk\s[^|]*\bexit\b)")
 # Of the type itself; a function that returns a struct may have a name.
 TYPEDEF = re.compile(r"^\s*typedef\s+(struct|union)\b[^;{(]*[;{]", re.MULTILINE)
 
@@ -71,6 +75,7 @@ def check(root):
         text = source.read(root, path)
         lines = text.split("\n")
         count = text.count("\n")
+        pipefail = re.search(r"^set .*pipefail$", text, re.MULTILINE)
         if count > FILE_LINES:
             yield f"{path}:{FILE_LINES + 1}: file of {count} lines, {FILE_LINES} at most"
         if "SPDX-License-Identifier: MIT" not in "".join(lines[:2]):
@@ -78,6 +83,8 @@ def check(root):
         for number, line in enumerate(lines, 1):
             if MARK.search(line):
                 yield f"{path}:{number}: mark of unfinished work"
+            if pipefail and EARLY.search(line):
+                yield f"{path}:{number}: the reader of a pipe that does not read all of it"
         if path.endswith((".c", ".h")):
             for number, why in c_findings(path, text):
                 yield f"{path}:{number}: {why}"
@@ -86,6 +93,7 @@ def check(root):
 SPDX = "/* SPDX-License-Identifier: MIT */\n"
 BODY = "int planted(int a,\n\t    int b)\n{\n" + "\ta += b;\n" * 65 + "\treturn a;\n}\n"
 LONG = BODY.replace("\treturn", "\ta++;\n\treturn")
+SCRIPT = "#!/bin/bash\n# SPDX-License-Identifier: MIT\nset -euo pipefail\n"
 PLANTS = [
     ("src/planted.c", "int planted;\n", "no SPDX line"),
     ("scripts/planted", "#!/bin/sh\nexit 0\n", "no SPDX line"),
@@ -100,6 +108,10 @@ PLANTS = [
      '\tputs("free(p)");\n\tfree(p);\n}\n', "free() outside"),
     ("src/base/planted.c", SPDX + "static char *f(void)\n{\n\treturn strdup(\"a\");\n}\n",
      "strdup() outside"),
+    ("scripts/planted", SCRIPT + "ldd a | grep -q b\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "if nm -D a | grep -a -Fq b; then\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "sort a | head -n 1\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "sort a | sed '2q'\n", "reader of a pipe"),
 ]
 
 if __name__ == "__main__":
