@@ -85,8 +85,8 @@ MSLOT_API int mslot_mmu_destroy(struct mslot_mmu *mmu);
  *   mmu          the MMU
  *   max_tables   tables, those on top of roots not counted; at least 64 are allowed whatever it
  *                says; 0: a fiftieth of the map's pages, computed anew when their number changes
- * Beyond it a fault takes the oldest table out of its root, with all that it maps: pages fault
- * again, nothing else happens. (KVM_SET_NR_MMU_PAGES.)
+ * Beyond it a fault takes the oldest table out of its root, with all that it maps, before it
+ * returns: pages fault again, nothing else happens. (KVM_SET_NR_MMU_PAGES.)
  * Context: any thread, any time. Tables beyond a lower limit go with the faults that make new ones.
  */
 MSLOT_API void mslot_mmu_limit_set(struct mslot_mmu *mmu, uint64_t max_tables);

@@ -64,6 +64,7 @@ enum perturb_point {
 	PERTURB_TABLE_UNLINKED,     /* a table unlinked, its grace period not asked for */
 	PERTURB_TABLE_TAKEN_APART,  /* the grace period is over, its leaves are in reverse maps */
 	PERTURB_TABLE_EVICTED,      /* unlinked by the budget, not retired */
+	PERTURB_TABLE_QUEUE_LOCKED, /* retired, in the queue still, which is locked */
 	PERTURB_INVALIDATION_BEGUN, /* counted, nothing zapped */
 	PERTURB_INVALIDATION_ENDING, /* the sequence moved, counted still */
 	PERTURB_POINTS

@@ -80,6 +80,7 @@ void evict_remove(struct mmu_table *table)
 	struct mslot_mmu *mmu = table->mmu;
 
 	pthread_mutex_lock(&mmu->evict_lock);
+	PERTURB(TABLE_QUEUE_LOCKED);
 	drain(mmu);
 	if (table->queued)
 		detach(mmu, table);
@@ -87,8 +88,9 @@ void evict_remove(struct mmu_table *table)
 }
 
 /*
- * Unlink the oldest table that has none below it, and take it off the queue. NULL: none was found,
- * or somebody else is at it.
+ * Unlink the oldest table that has none below it, and take it off the queue. NULL: none was found.
+ * Whoever else is at the queue is waited for: if faults went on instead, as many tables would be
+ * made as fit in the time for which a thread that holds the lock is off its CPU.
  */
 static struct mmu_table *unlink_oldest(struct mslot_mmu *mmu)
 {
@@ -96,8 +98,7 @@ static struct mmu_table *unlink_oldest(struct mslot_mmu *mmu)
 	unsigned int looks;
 	uint64_t link;
 
-	if (pthread_mutex_trylock(&mmu->evict_lock))
-		return NULL;
+	pthread_mutex_lock(&mmu->evict_lock);
 	drain(mmu);
 	for (looks = 0; looks < EVICT_LOOKS && (table = mmu->oldest) != NULL; looks++) {
 		detach(mmu, table);

@@ -13,6 +13,7 @@
 
 #include "base/perturb.h"
 #include "base/sanitize.h"
+#include "map/reclaim.h"
 #include "mmu/mmu.h"
 
 #ifdef MSLOT_TSAN
@@ -333,6 +334,72 @@ static void a_fork_while_a_dead_table_is_locked(void **state)
 	teardown_parks(&f);
 }
 
+/* ---- The page budget ---------------------------------------------------------------- */
+
+/* Each has a table of its own. */
+#define BUDGET_SLOTS (2u * MIN_TABLES)
+
+static _Atomic(struct parked *) retirer;
+
+/* Whoever retires a table below another one first: the reclaimer. */
+static void park_retirer(enum perturb_point point)
+{
+	struct parked *p;
+
+	if (point != PERTURB_TABLE_QUEUE_LOCKED || !(p = atomic_exchange(&retirer, NULL)))
+		return;
+	sem_post(&p->here);
+	sem_wait(&p->go_on);
+}
+
+static void *fault_far_apart(void *arg)
+{
+	struct parked *p = arg;
+	uint32_t i;
+
+	mmu_enter(p->f);
+	for (i = 0; i < BUDGET_SLOTS && p->err == 0; i++) {
+		p->err = fault_at(p->f, LARGE * (i + 1), MSLOT_READ, NULL);
+		if (p->err == 0 && mmu_stats(p->f).tables > MIN_TABLES)
+			p->err = 1;
+	}
+	mmu_leave(p->f);
+	return NULL;
+}
+
+/* A fault that is over the budget waits for whoever is at the queue; it does not go on. */
+static void a_fault_keeps_the_budget_while_tables_are_retired(void **state)
+{
+	struct parked retired, faulter = {.at = {PERTURB_POINTS}};
+	struct mmu_fixture f;
+	uint32_t i;
+
+	(void)state;
+	setup_parks(&f);
+	mslot_mmu_limit_set(f.mmu, 1);
+	put_slot(f.map, def_of(1, 0, 8, f.region, 0));
+	for (i = 0; i < BUDGET_SLOTS; i++)
+		put_slot(f.map, def_of(2 + i, LARGE * (i + 1), 1, f.region, LARGE * (i + 1)));
+	fault_range(&f, 0, 1, MSLOT_READ);
+	assert_int_equal(sem_init(&retired.here, 0, 0), 0);
+	assert_int_equal(sem_init(&retired.go_on, 0, 0), 0);
+	atomic_store(&retirer, &retired);
+	atomic_store(&perturb_hook, park_retirer);
+	mslot_zap_all(f.mmu);
+	/* In a new top; the old one goes. */
+	fault_range(&f, 0, 1, MSLOT_READ);
+	reclaimer_kick(f.map, true);
+	sem_wait(&retired.here);
+	parked_start(&faulter, &f, fault_far_apart);
+	while (mmu_stats(&f).tables <= MIN_TABLES)
+		usleep(1000);
+	usleep(20000);
+	sem_post(&retired.go_on);
+	parked_join(&faulter);
+	assert_int_equal(faulter.err, 0);
+	teardown_parks(&f);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -345,6 +412,7 @@ int main(void)
 	    cmocka_unit_test(a_fork_while_a_leaf_is_taken),
 #endif
 	    cmocka_unit_test(a_fork_while_a_dead_table_is_locked),
+	    cmocka_unit_test(a_fault_keeps_the_budget_while_tables_are_retired),
 	};
 
 	return MMU_RUN_BOTH_FORMS(tests);
