@@ -43,25 +43,47 @@ static void string_code(struct guest_cpu *guest, uint8_t rep, uint8_t opcode,
 	guest_cpu_code(guest, code, n);
 }
 
-struct places {
-	uint64_t from, to, count;
+/* One repeated instruction: elements of `size` bytes, `by` from each to the next. */
+struct repeated {
+	unsigned int log2_size;
+	size_t size;
+	uint64_t by, from, to, count;
 };
 
-/* Anywhere in the area, often close to each other. */
-static struct places places(struct rng *rng, size_t size, bool down)
+/* Anywhere in the area, often close to each other, up or down. */
+static struct repeated repeated_draw(struct rng *rng)
 {
-	struct places p;
+	struct repeated r = {.log2_size = (unsigned int)rng_below(rng, 4)};
+	bool down = rng_chance(rng, 40);
 
-	p.count = rng_chance(rng, 50) ? rng_below(rng, 40) : rng_below(rng, 2 * 4096 / size);
-	p.from = rng_below(rng, AREA_BYTES - p.count * size - 1);
-	p.to = rng_below(rng, AREA_BYTES - p.count * size - 1);
-	if (rng_chance(rng, 50) && p.from + 40 < AREA_BYTES - p.count * size)
-		p.to = p.from + rng_below(rng, 40);
-	if (down && p.count) {
-		p.from += (p.count - 1) * size;
-		p.to += (p.count - 1) * size;
+	r.size = (size_t)1 << r.log2_size;
+	r.by = down ? -(uint64_t)r.size : r.size;
+	r.count = rng_chance(rng, 50) ? rng_below(rng, 40) : rng_below(rng, 2 * 4096 / r.size);
+	r.from = rng_below(rng, AREA_BYTES - r.count * r.size - 1);
+	r.to = rng_below(rng, AREA_BYTES - r.count * r.size - 1);
+	if (rng_chance(rng, 50) && r.from + 40 < AREA_BYTES - r.count * r.size)
+		r.to = r.from + rng_below(rng, 40);
+	if (down && r.count) {
+		r.from += (r.count - 1) * r.size;
+		r.to += (r.count - 1) * r.size;
 	}
-	return p;
+	return r;
+}
+
+/* REP `opcode` leaves the area as `twin` is, and the registers behind the last element. */
+static void repeated_runs(struct guest_cpu *guest, uint8_t opcode, const struct repeated *r,
+			  uint64_t from_after, const uint8_t *twin)
+{
+	string_code(guest, 0xf3, opcode, r->log2_size);
+	guest->s->gpr[CPU_RSI] = AREA + r->from;
+	guest->s->gpr[CPU_RDI] = AREA + r->to;
+	guest->s->gpr[CPU_RCX] = r->count;
+	guest->s->rflags = FLAG_FIXED | (r->by > 8 ? FLAG_DF : 0);
+	assert_int_equal(guest_cpu_run(guest), CPU_EXIT_HLT);
+	assert_memory_equal(guest->host + AREA, twin, AREA_BYTES);
+	assert_int_equal(guest->s->gpr[CPU_RCX], 0);
+	assert_int_equal(guest->s->gpr[CPU_RSI], AREA + from_after);
+	assert_int_equal(guest->s->gpr[CPU_RDI], AREA + r->to + r->count * r->by);
 }
 
 static void copies_as_byte_after_byte(void **state)
@@ -72,30 +94,17 @@ static void copies_as_byte_after_byte(void **state)
 
 	rng_init(&rng, 2);
 	for (unsigned int round = 0; round < 3000; round++) {
-		unsigned int log2_size = (unsigned int)rng_below(&rng, 4);
-		size_t size = (size_t)1 << log2_size;
-		bool down = rng_chance(&rng, 40);
-		struct places p = places(&rng, size, down);
-		uint64_t by = down ? -(uint64_t)size : size;
+		struct repeated r = repeated_draw(&rng);
 
 		fill_area(guest, &rng);
 		memcpy(twin, guest->host + AREA, AREA_BYTES);
-		for (uint64_t i = 0; i < p.count; i++) {
+		for (uint64_t i = 0; i < r.count; i++) {
 			uint8_t element[8];
 
-			memcpy(element, twin + p.from + i * by, size);
-			memcpy(twin + p.to + i * by, element, size);
+			memcpy(element, twin + r.from + i * r.by, r.size);
+			memcpy(twin + r.to + i * r.by, element, r.size);
 		}
-		string_code(guest, 0xf3, 0xa4, log2_size);
-		guest->s->gpr[CPU_RSI] = AREA + p.from;
-		guest->s->gpr[CPU_RDI] = AREA + p.to;
-		guest->s->gpr[CPU_RCX] = p.count;
-		guest->s->rflags = FLAG_FIXED | (down ? FLAG_DF : 0);
-		assert_int_equal(guest_cpu_run(guest), CPU_EXIT_HLT);
-		assert_memory_equal(guest->host + AREA, twin, AREA_BYTES);
-		assert_int_equal(guest->s->gpr[CPU_RCX], 0);
-		assert_int_equal(guest->s->gpr[CPU_RSI], AREA + p.from + p.count * by);
-		assert_int_equal(guest->s->gpr[CPU_RDI], AREA + p.to + p.count * by);
+		repeated_runs(guest, 0xa4, &r, r.from + r.count * r.by, twin);
 	}
 }
 
@@ -107,26 +116,15 @@ static void fills_as_element_after_element(void **state)
 
 	rng_init(&rng, 3);
 	for (unsigned int round = 0; round < 1000; round++) {
-		unsigned int log2_size = (unsigned int)rng_below(&rng, 4);
-		size_t size = (size_t)1 << log2_size;
-		bool down = rng_chance(&rng, 40);
-		struct places p = places(&rng, size, down);
-		uint64_t by = down ? -(uint64_t)size : size;
+		struct repeated r = repeated_draw(&rng);
 		uint64_t val = rng_chance(&rng, 20) ? 0 : rng_next(&rng);
 
 		fill_area(guest, &rng);
 		memcpy(twin, guest->host + AREA, AREA_BYTES);
-		for (uint64_t i = 0; i < p.count; i++)
-			memcpy(twin + p.to + i * by, &val, size);
-		string_code(guest, 0xf3, 0xaa, log2_size);
+		for (uint64_t i = 0; i < r.count; i++)
+			memcpy(twin + r.to + i * r.by, &val, r.size);
 		guest->s->gpr[CPU_RAX] = val;
-		guest->s->gpr[CPU_RDI] = AREA + p.to;
-		guest->s->gpr[CPU_RCX] = p.count;
-		guest->s->rflags = FLAG_FIXED | (down ? FLAG_DF : 0);
-		assert_int_equal(guest_cpu_run(guest), CPU_EXIT_HLT);
-		assert_memory_equal(guest->host + AREA, twin, AREA_BYTES);
-		assert_int_equal(guest->s->gpr[CPU_RCX], 0);
-		assert_int_equal(guest->s->gpr[CPU_RDI], AREA + p.to + p.count * by);
+		repeated_runs(guest, 0xaa, &r, r.from, twin);
 	}
 }
 
