@@ -14,7 +14,9 @@
  *   nothing. (Only when memory runs out in the middle of a commit may a large leaf, of which a
  *   part was removed, be lost as a whole; with slot bitmaps everything, where a slot of another
  *   number took pages over.)
- * T3: no lock is MMU-wide: a fault takes the lock of one frame, a zap of one frame at a time.
+ * T3: no lock is MMU-wide: a fault takes the lock of one frame, a zap of one frame at a time. (The
+ *   queue of the page budget is common: faults beyond the budget, and who retires tables, lock it
+ *   for a moment.)
  *
  * Leaves map 1 page, 512 pages (2 MiB) or 512 * 512 pages (1 GiB): the large ones where guest and
  * host address are congruent, one slot covers the unit and it is not logged.
@@ -85,9 +87,11 @@ MSLOT_API int mslot_mmu_destroy(struct mslot_mmu *mmu);
  *   mmu          the MMU
  *   max_tables   tables, those on top of roots not counted; at least 64 are allowed whatever it
  *                says; 0: a fiftieth of the map's pages, computed anew when their number changes
- * Beyond it a fault takes the oldest table out of its root, with all that it maps, before it
- * returns: pages fault again, nothing else happens. (KVM_SET_NR_MMU_PAGES.)
- * Context: any thread, any time. Tables beyond a lower limit go with the faults that make new ones.
+ * A fault that has made tables, and finds more than that, takes old ones out of their roots before
+ * it returns, with all that they map: pages fault again, nothing else happens. The oldest go first,
+ * but for those with tables below them, and at most 8 a fault. (KVM_SET_NR_MMU_PAGES.)
+ * Context: any thread, any time. What is left (of a lower limit, or made when a commit split
+ *   leaves) goes with later faults that make tables.
  */
 MSLOT_API void mslot_mmu_limit_set(struct mslot_mmu *mmu, uint64_t max_tables);
 

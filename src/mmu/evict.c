@@ -2,8 +2,8 @@
 /*
  * evict.c - the page budget: the oldest tables go when there are too many.
  *
- * Data: a lock-free stack of new tables, so that faults take no common lock, and behind it a queue
- * from the oldest on, under evict_lock.
+ * Data: a lock-free stack of new tables, so that faults within the budget take no common lock, and
+ * behind it a queue from the oldest on, under evict_lock.
  *
  * Invariants
  *   E1 a table is in the stack or the queue from before it is linked until it is unlinked, and its

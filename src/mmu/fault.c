@@ -567,15 +567,14 @@ int fault_page(struct mslot_vcpu *vcpu, struct mslot_root *root, const struct ms
 		return err;
 	err = fault_resolved(&f, marks);
 	rmap_list_free(f.mmu, f.spare);
-	if (err)
-		return err;
-	if (marks)
+	if (!err && marks)
 		tell(&f, fault->addr, out);
-	else
+	else if (!err)
 		out->len_bytes = level_pages(found_level(&f)) << f.mmu->page_shift;
+	/* A fault that is refused may have made some, too. */
 	if (f.made)
 		evict_excess(f.mmu);
-	return 0;
+	return err;
 }
 
 int mslot_fault(struct mslot_vcpu *vcpu, struct mslot_root *root, const struct mslot_fault *fault,

@@ -21,8 +21,9 @@ ALLOCATION = re.compile(r"\b(malloc|calloc|realloc|reallocarray|free|aligned_all
                         r"|memalign|strdup|strndup|asprintf|vasprintf)\s*\(")
 # The writer of a pipe whose reader has seen enough dies of SIGPIPE, if it is slow: with pipefail
 # the pipe then fails at random.
-EARLY = re.compile(r"(?<!\|)\|\s*(?:head\b|grep\s+(?:-\S+\s+)*-(?:\w*[qm]|-quiet|-max-count)"
-                   r"|sed\s[^|]*q['\"]|awk\s[^|]*\bexit\b)")
+EARLY = re.compile(r"(?<!\|)\|(?:\s|\\\n)*(?:head\b|grep\s[^|\n]*\s-(?:[a-zA-Z]*[qm]|-quiet|-max-count)"
+                   r"|grep\s+-(?:[a-zA-Z]*[qm]|-quiet|-max-count)"
+                   r"|sed\s[^|\n]*[\s\d;{/]q\b|sed\s[^|\n]*['\"]q\b|awk\s[^|\n]*\bexit\b)")
 # Of the type itself; a function that returns a struct may have a name.
 TYPEDEF = re.compile(r"^\s*typedef\s+(struct|union)\b[^;{(]*[;{]", re.MULTILINE)
 
@@ -75,7 +76,10 @@ def check(root):
         text = source.read(root, path)
         lines = text.split("\n")
         count = text.count("\n")
-        pipefail = re.search(r"^set .*pipefail$", text, re.MULTILINE)
+        if re.search(r"^set .*\bpipefail\b", text, re.MULTILINE):
+            for match in EARLY.finditer(text):
+                yield (f"{path}:{text.count(chr(10), 0, match.start()) + 1}: "
+                       "the reader of a pipe that does not read all of it")
         if count > FILE_LINES:
             yield f"{path}:{FILE_LINES + 1}: file of {count} lines, {FILE_LINES} at most"
         if "SPDX-License-Identifier: MIT" not in "".join(lines[:2]):
@@ -83,8 +87,6 @@ def check(root):
         for number, line in enumerate(lines, 1):
             if MARK.search(line):
                 yield f"{path}:{number}: mark of unfinished work"
-            if pipefail and EARLY.search(line):
-                yield f"{path}:{number}: the reader of a pipe that does not read all of it"
         if path.endswith((".c", ".h")):
             for number, why in c_findings(path, text):
                 yield f"{path}:{number}: {why}"
@@ -111,7 +113,10 @@ PLANTS = [
     ("scripts/planted", SCRIPT + "ldd a | grep -q b\n", "reader of a pipe"),
     ("scripts/planted", SCRIPT + "if nm -D a | grep -a -Fq b; then\n", "reader of a pipe"),
     ("scripts/planted", SCRIPT + "sort a | head -n 1\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "sort a |\n\tgrep -A 12 -m 1 b\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "sort a | grep b -q\n", "reader of a pipe"),
     ("scripts/planted", SCRIPT + "sort a | sed '2q'\n", "reader of a pipe"),
+    ("scripts/planted", SCRIPT + "sort a | sed -n '/x/{p;q}'\n", "reader of a pipe"),
 ]
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ static bool check_counts(struct mmu_world *w, int err)
 	    now.mmio - w->stats.mmio != (err == -ENOENT) ||
 	    now.invalidated - w->stats.invalidated != (err == -EAGAIN))
 		return twin_fail("fault: %d, and other counters went up\n", err);
-	if (err == 0 && now.tables > now.max_tables && now.tables > w->stats.tables)
+	if (now.tables > now.max_tables && now.tables > w->stats.tables)
 		return twin_fail("fault: %" PRIu64 " tables, where %" PRIu64 " are allowed\n",
 				 now.tables, now.max_tables);
 	return true;

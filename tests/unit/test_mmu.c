@@ -434,6 +434,29 @@ static void tables_beyond_the_limit_go(void **state)
 	mmu_teardown(&f);
 }
 
+/* Faults that a host invalidation refuses make tables, too, but no more than allowed. */
+static void refused_faults_keep_the_limit(void **state)
+{
+	const struct mslot_range range = {BIG_HVA, PAGES(200 * LARGE)};
+	struct mmu_fixture f;
+	uint64_t i;
+
+	(void)state;
+	mmu_setup(&f, 1);
+	put_slot(f.map, def_of(1, 0, 200 * LARGE, f.region, 0));
+	mslot_mmu_limit_set(f.mmu, 70);
+	assert_int_equal(mslot_invalidate_begin(f.mmu, range), 0);
+	mmu_enter(&f);
+	for (i = 0; i < 200; i++) {
+		assert_int_equal(fault_at(&f, i * LARGE, MSLOT_READ, NULL), -EAGAIN);
+		assert_in_range(mmu_stats(&f).tables, 1, 70);
+	}
+	mmu_leave(&f);
+	assert_int_equal(mmu_stats(&f).evicted, 132);
+	mslot_invalidate_end(f.mmu, range);
+	mmu_teardown(&f);
+}
+
 /* ---- Several ------------------------------------------------------------------ */
 
 static void mmus_of_one_map_are_apart(void **state)
@@ -478,6 +501,7 @@ int main(void)
 	    cmocka_unit_test(other_page_sizes),
 	    cmocka_unit_test(the_limit_follows_the_map),
 	    cmocka_unit_test(tables_beyond_the_limit_go),
+	    cmocka_unit_test(refused_faults_keep_the_limit),
 	    cmocka_unit_test(mmus_of_one_map_are_apart),
 	};
 

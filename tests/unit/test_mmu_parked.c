@@ -340,6 +340,7 @@ static void a_fork_while_a_dead_table_is_locked(void **state)
 #define BUDGET_SLOTS (2u * MIN_TABLES)
 
 static _Atomic(struct parked *) retirer;
+static _Atomic bool faults_over;
 
 /* Whoever retires a table below another one first: the reclaimer. */
 static void park_retirer(enum perturb_point point)
@@ -364,6 +365,7 @@ static void *fault_far_apart(void *arg)
 			p->err = 1;
 	}
 	mmu_leave(p->f);
+	atomic_store(&faults_over, true);
 	return NULL;
 }
 
@@ -391,12 +393,16 @@ static void a_fault_keeps_the_budget_while_tables_are_retired(void **state)
 	reclaimer_kick(f.map, true);
 	sem_wait(&retired.here);
 	parked_start(&faulter, &f, fault_far_apart);
-	while (mmu_stats(&f).tables <= MIN_TABLES)
+	while (mmu_stats(&f).tables <= MIN_TABLES && !atomic_load(&faults_over))
 		usleep(1000);
-	usleep(20000);
+	/* It waits now; or it passed the queue by, and has the time to show it. */
+	for (i = 0; i < 20 && !atomic_load(&faults_over); i++)
+		usleep(1000);
 	sem_post(&retired.go_on);
 	parked_join(&faulter);
 	assert_int_equal(faulter.err, 0);
+	sem_destroy(&retired.here);
+	sem_destroy(&retired.go_on);
 	teardown_parks(&f);
 }
 
