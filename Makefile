@@ -63,6 +63,7 @@ selftests: ## the kernel's own KVM tests under `mslot kvm`, REPEAT=N times; unpa
 
 models: ## check the Spin models of the protocols and that each mutation of them fails
 	@scripts/install-deps models
+	@scripts/install-deps quick-models || true
 	@models/run
 
 counts: ## instructions of the hot paths under callgrind, against tests/counts/expected
@@ -75,6 +76,7 @@ lint: ## formatting, static analysis, and the project's own rules
 
 gate: ## everything that must pass, as continuous integration runs it
 	@scripts/install-deps build test clang lint models valgrind
+	@scripts/install-deps quick-models || true
 	@scripts/install-deps selftests || true
 	@scripts/gate
 
