@@ -21,9 +21,9 @@ ALLOCATION = re.compile(r"\b(malloc|calloc|realloc|reallocarray|free|aligned_all
                         r"|memalign|strdup|strndup|asprintf|vasprintf)\s*\(")
 # The writer of a pipe whose reader has seen enough dies of SIGPIPE, if it is slow: with pipefail
 # the pipe then fails at random.
-EARLY = re.compile(r"(?<!\|)\|(?:\s|\\\n)*(?:head\b|grep\s[^|\n]*\s-(?:[a-zA-Z]*[qm]|-quiet|-max-count)"
-                   r"|grep\s+-(?:[a-zA-Z]*[qm]|-quiet|-max-count)"
-                   r"|sed\s[^|\n]*[\s\d;{/]q\b|sed\s[^|\n]*['\"]q\b|awk\s[^|\n]*\bexit\b)")
+EARLY = re.compile(r"(?<!\|)\|(?:\s|\\\n)*(?:head\b"
+                   r"|grep\s(?:[^|\n]*\s)?-(?:[a-zA-Z]*[qm]|-quiet|-max-count)"
+                   r"|sed\s[^|\n]*[\s\d;{/'\"]q\b|awk\s[^|\n]*\bexit\b)")
 # Of the type itself; a function that returns a struct may have a name.
 TYPEDEF = re.compile(r"^\s*typedef\s+(struct|union)\b[^;{(]*[;{]", re.MULTILINE)
 

@@ -32,6 +32,7 @@ struct parked {
 	pthread_t thread;
 	struct mmu_fixture *f;
 	int err;
+	_Atomic bool over; /* the thread has nothing more to do; not all say so */
 };
 
 static _Thread_local struct parked *self;
@@ -45,19 +46,29 @@ static void park(enum perturb_point point)
 	sem_wait(&self->go_on);
 }
 
+static void parked_init(struct parked *p)
+{
+	assert_int_equal(sem_init(&p->here, 0, 0), 0);
+	assert_int_equal(sem_init(&p->go_on, 0, 0), 0);
+}
+
+static void parked_fini(struct parked *p)
+{
+	sem_destroy(&p->here);
+	sem_destroy(&p->go_on);
+}
+
 static void parked_start(struct parked *p, struct mmu_fixture *f, void *(*run)(void *))
 {
 	p->f = f;
-	assert_int_equal(sem_init(&p->here, 0, 0), 0);
-	assert_int_equal(sem_init(&p->go_on, 0, 0), 0);
+	parked_init(p);
 	assert_int_equal(pthread_create(&p->thread, NULL, run, p), 0);
 }
 
 static void parked_join(struct parked *p)
 {
 	assert_int_equal(pthread_join(p->thread, NULL), 0);
-	sem_destroy(&p->here);
-	sem_destroy(&p->go_on);
+	parked_fini(p);
 }
 
 static void setup_parks(struct mmu_fixture *f)
@@ -340,7 +351,6 @@ static void a_fork_while_a_dead_table_is_locked(void **state)
 #define BUDGET_SLOTS (2u * MIN_TABLES)
 
 static _Atomic(struct parked *) retirer;
-static _Atomic bool faults_over;
 
 /* Whoever retires a table below another one first: the reclaimer. */
 static void park_retirer(enum perturb_point point)
@@ -365,14 +375,14 @@ static void *fault_far_apart(void *arg)
 			p->err = 1;
 	}
 	mmu_leave(p->f);
-	atomic_store(&faults_over, true);
+	atomic_store(&p->over, true);
 	return NULL;
 }
 
 /* A fault that is over the budget waits for whoever is at the queue; it does not go on. */
 static void a_fault_keeps_the_budget_while_tables_are_retired(void **state)
 {
-	struct parked retired, faulter = {.at = {PERTURB_POINTS}};
+	struct parked retired = {.err = 0}, faulter = {.at = {PERTURB_POINTS}};
 	struct mmu_fixture f;
 	uint32_t i;
 
@@ -383,8 +393,7 @@ static void a_fault_keeps_the_budget_while_tables_are_retired(void **state)
 	for (i = 0; i < BUDGET_SLOTS; i++)
 		put_slot(f.map, def_of(2 + i, LARGE * (i + 1), 1, f.region, LARGE * (i + 1)));
 	fault_range(&f, 0, 1, MSLOT_READ);
-	assert_int_equal(sem_init(&retired.here, 0, 0), 0);
-	assert_int_equal(sem_init(&retired.go_on, 0, 0), 0);
+	parked_init(&retired);
 	atomic_store(&retirer, &retired);
 	atomic_store(&perturb_hook, park_retirer);
 	mslot_zap_all(f.mmu);
@@ -393,16 +402,15 @@ static void a_fault_keeps_the_budget_while_tables_are_retired(void **state)
 	reclaimer_kick(f.map, true);
 	sem_wait(&retired.here);
 	parked_start(&faulter, &f, fault_far_apart);
-	while (mmu_stats(&f).tables <= MIN_TABLES && !atomic_load(&faults_over))
+	while (mmu_stats(&f).tables <= MIN_TABLES && !atomic_load(&faulter.over))
 		usleep(1000);
 	/* It waits now; or it passed the queue by, and has the time to show it. */
-	for (i = 0; i < 20 && !atomic_load(&faults_over); i++)
+	for (i = 0; i < 20 && !atomic_load(&faulter.over); i++)
 		usleep(1000);
 	sem_post(&retired.go_on);
 	parked_join(&faulter);
 	assert_int_equal(faulter.err, 0);
-	sem_destroy(&retired.here);
-	sem_destroy(&retired.go_on);
+	parked_fini(&retired);
 	teardown_parks(&f);
 }
 
